@@ -1,0 +1,1 @@
+//! PNG encoding of skeleton images.

@@ -1,0 +1,1 @@
+//! alpha: keypoints to skeleton images.

@@ -1,0 +1,14 @@
+//! `flexpose._rust`: converts, releases the GIL, calls `flexpose-core`, maps errors.
+
+use pyo3::prelude::*;
+
+mod coco;
+mod raster;
+
+#[pymodule]
+fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    coco::register(module)?;
+    raster::register(module)?;
+    Ok(())
+}
