@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["ConfigError", "DataError", "DeviceError", "FlexposeError", "Interrupted", "ResourceError", "UsageError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "FlexposeError",
+    "Interrupted",
+    "ResourceError",
+    "UsageError",
+]
 
 
 class FlexposeError(Exception):
