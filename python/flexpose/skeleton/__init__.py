@@ -1,1 +1,17 @@
-"""."""
+"""Skeletons: what the numbers of a pose mean, the registry of known ones, and maps between them."""
+
+from flexpose.skeleton.maps import JointMap, joint_map, map_joints
+from flexpose.skeleton.palette import palette
+from flexpose.skeleton.registry import find_skeleton, list_skeletons, load_skeleton
+from flexpose.skeleton.schema import Skeleton
+
+__all__ = [
+    "JointMap",
+    "Skeleton",
+    "find_skeleton",
+    "joint_map",
+    "list_skeletons",
+    "load_skeleton",
+    "map_joints",
+    "palette",
+]

@@ -1,0 +1,254 @@
+"""Poses as npz: numpy arrays in a zip, without pickles.
+
+Written: ``keypoints`` float32 [N, K, 2], ``visibility`` uint8 [N, K], ``joint_names`` [K], ``image_size`` int32
+[N, 2], ``ids`` int64 [N], ``labels`` [N] (where there are labels), ``skeleton`` (the definition as TOML text).
+Read as well: ``visible`` for ``visibility``, ``image_size`` [2] for all, ``action`` [N] indices into
+``action_names`` for ``labels``, and, without ``skeleton``, one recognised by its ``joint_names`` or made of
+``joint_names`` and ``bones``.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flexpose._atomic import atomic_path
+from flexpose.errors import DataError, ResourceError, UsageError
+from flexpose.poses.poseset import PoseSet
+from flexpose.skeleton import Skeleton, find_skeleton
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+__all__ = ["read_npz", "write_npz"]
+
+_MAX_MEMBER_BYTES = 1 << 34
+_MAX_TEXT = 4096  # characters in a name or label; more is not one
+
+
+def read_npz(path: str | PathLike[str], skeleton: Skeleton | None = None) -> PoseSet:
+    """Read poses from an npz file; layouts: see the module.
+
+    Args:
+        path: the file.
+        skeleton: used where the file does not say joint names and has as many joints; otherwise ignored.
+
+    Returns:
+        The poses with the file's own skeleton.
+
+    Raises:
+        DataError: not a npz, a key is missing, or an array has a wrong type, shape or value.
+        ResourceError: the file cannot be opened.
+    """
+    path = Path(path)
+    arrays = _read_members(path)
+    kp = arrays.get("keypoints")
+    if kp is None:
+        raise DataError(
+            f"must be there; the file has {', '.join(sorted(arrays)) or 'nothing'}",
+            path=path,
+            field="keypoints",
+        )
+    if kp.ndim == 3 and kp.shape[2] == 3:
+        raise DataError(
+            f"must be [N, K, 2] image points, got {list(kp.shape)}: 3D joints need a camera first",
+            path=path,
+            field="keypoints",
+        )
+    if kp.ndim != 3 or kp.shape[2] != 2:
+        raise DataError(f"must be [N, K, 2], got {list(kp.shape)}", path=path, field="keypoints")
+    if not np.issubdtype(kp.dtype, np.floating) and not np.issubdtype(kp.dtype, np.integer):
+        raise DataError(f"must be numbers, got {kp.dtype}", path=path, field="keypoints")
+    own = _skeleton(path, arrays, kp.shape[1], skeleton)
+    visibility = arrays.get("visibility", arrays.get("visible"))
+    try:
+        return PoseSet(
+            kp,
+            visibility,
+            skeleton=own,
+            image_size=arrays.get("image_size"),
+            ids=arrays.get("ids"),
+            labels=_labels(path, arrays, len(kp)),
+            origin=str(path),
+        )
+    except DataError:
+        raise
+    except UsageError as err:  # the constructor speaks of arguments; here they are content of a file
+        field, _, rest = str(err).partition(" ")
+        raise DataError(rest, path=path, field=field) from err
+
+
+def write_npz(poses: PoseSet, path: str | PathLike[str]) -> None:
+    """Write poses as npz; the same poses give the same bytes.
+
+    Args:
+        poses: any poses.
+        path: the file; it is there whole or not at all.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "keypoints": poses.keypoints,
+        "visibility": poses.visibility,
+        "joint_names": np.array(poses.skeleton.names),
+        "image_size": poses.image_size,
+        "ids": poses.ids,
+        "skeleton": np.array(poses.skeleton.to_toml()),
+    }
+    if poses.labels is not None:
+        arrays["labels"] = np.array(poses.labels, dtype=np.str_)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(
+                buffer, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False
+            )
+            # A fixed time: np.savez would write the clock into the archive.
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, buffer.getvalue())
+
+
+_WANTED = frozenset(
+    {"keypoints", "visibility", "visible", "joint_names", "bones", "image_size", "ids", "labels"}
+    | {"skeleton", "action", "action_names"}
+)
+
+
+def _read_members(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that poses are made of; others in the file stay unread."""
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name not in _WANTED or not info.filename.endswith(".npy"):
+                    continue
+                if info.file_size > _MAX_MEMBER_BYTES:
+                    raise DataError(
+                        f"must be below {_MAX_MEMBER_BYTES} bytes, got {info.file_size}",
+                        path=path,
+                        field=name,
+                    )
+                arrays[name] = _read_array(path, name, archive.read(info))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as err:
+        raise DataError(f"must be a npz (zip) file, whole and not encrypted: {err}", path=path) from err
+    except OSError as err:
+        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
+    return arrays
+
+
+def _read_array(path: Path, name: str, data: bytes) -> NDArray[Any]:
+    # numpy allocates what the header says: compare it with what is there before.
+    try:
+        stream = io.BytesIO(data)
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise DataError(
+                f"must be of npy version 1 or 2, got {version[0]}.{version[1]}", path=path, field=name
+            )
+        if dtype.hasobject:
+            raise DataError(
+                "must hold numbers or text, got Python objects, which are not read", path=path, field=name
+            )
+        size = dtype.itemsize
+        for side in shape:
+            size *= side
+        if size != len(data) - stream.tell():
+            raise DataError(
+                f"must hold {size} bytes for {list(shape)} {dtype}, got {len(data) - stream.tell()}",
+                path=path,
+                field=name,
+            )
+        stream.seek(0)
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    except DataError:
+        raise
+    except (ValueError, TypeError, SyntaxError, MemoryError, OverflowError, RecursionError) as err:
+        raise DataError(f"must be a npy array: {err}", path=path, field=name) from err
+    return array
+
+
+def _texts(path: Path, field: str, array: NDArray[Any]) -> list[str]:
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise DataError(
+            f"must be a list of text, got {list(array.shape)} {array.dtype}", path=path, field=field
+        )
+    texts: list[str] = array.tolist()
+    for record, text in enumerate(texts):
+        if len(text) > _MAX_TEXT:
+            raise DataError(f"must be at most {_MAX_TEXT} characters", path=path, record=record, field=field)
+    return texts
+
+
+def _labels(path: Path, arrays: dict[str, NDArray[Any]], n: int) -> list[str] | None:
+    if "labels" in arrays:
+        return _texts(path, "labels", arrays["labels"])
+    if "action" not in arrays or "action_names" not in arrays:
+        return None
+    names = _texts(path, "action_names", arrays["action_names"])
+    action = arrays["action"]
+    if action.shape != (n,) or not np.issubdtype(action.dtype, np.integer):
+        raise DataError(
+            f"must be [{n}] integers, got {list(action.shape)} {action.dtype}", path=path, field="action"
+        )
+    bad = (action < 0) | (action >= len(names))
+    if bad.any():
+        record = int(bad.argmax())
+        raise DataError(
+            f"must index action_names, 0 to {len(names) - 1}, got {action[record]}",
+            path=path,
+            record=record,
+            field="action",
+        )
+    return [names[i] for i in action]
+
+
+def _skeleton(path: Path, arrays: dict[str, NDArray[Any]], k: int, given: Skeleton | None) -> Skeleton:
+    if "skeleton" in arrays:
+        text = arrays["skeleton"]
+        if text.dtype.kind != "U" or text.shape != ():
+            raise DataError(
+                f"must be TOML text, got {list(text.shape)} {text.dtype}", path=path, field="skeleton"
+            )
+        try:
+            # The line break makes it text, whatever it holds: content of a file must not name another file.
+            own = Skeleton.from_toml(str(text) + "\n")
+        except DataError as err:
+            raise DataError(str(err), path=path, field="skeleton") from err
+        if own.num_keypoints != k:
+            raise DataError(f"must have {k} keypoints, got {own.num_keypoints}", path=path, field="skeleton")
+        return own
+    if "joint_names" not in arrays:
+        if given is not None and given.num_keypoints == k:
+            return given
+        raise DataError(
+            "must be there, or a skeleton of as many keypoints be given", path=path, field="joint_names"
+        )
+    names = _texts(path, "joint_names", arrays["joint_names"])
+    if len(names) != k:
+        raise DataError(f"must be {k} names, got {len(names)}", path=path, field="joint_names")
+    known = find_skeleton(names)
+    if known is not None:
+        return known
+    bones = arrays.get("bones", np.zeros((0, 2), np.int64))
+    if bones.ndim != 2 or bones.shape[1] != 2 or not np.issubdtype(bones.dtype, np.integer):
+        raise DataError(
+            f"must be [B, 2] integers, got {list(bones.shape)} {bones.dtype}", path=path, field="bones"
+        )
+    try:
+        return Skeleton(path.stem, names, bones.tolist())
+    except UsageError as err:
+        raise DataError(str(err), path=path, field="joint_names or bones") from err
