@@ -3,5 +3,9 @@
 //! Invariant: no Python in this crate, and no `unsafe`.
 
 pub mod coco;
+pub mod error;
 pub mod png;
 pub mod raster;
+pub mod threads;
+
+pub use error::{Error, Result};

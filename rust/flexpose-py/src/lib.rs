@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 
 mod coco;
+mod convert;
+mod errors;
 mod raster;
 
 #[pymodule]
