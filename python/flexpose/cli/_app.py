@@ -1,0 +1,89 @@
+"""The command tree, the options that all commands share, and the way out."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from . import poses, skeletons
+from ._errors import report, traceback_wanted
+from .doctor import doctor_cli
+from .render import render_cli
+
+__all__ = ["app", "main"]
+
+_PASS_ON = (typer.Exit, typer.Abort)
+
+
+class _Group(TyperGroup):
+    """Runs a command and turns what it raises into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _PASS_ON:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            # A usage error of the parser knows how to show itself; a closed pipe is nobody's mistake.
+            if hasattr(error, "format_message") or getattr(error, "errno", None) == errno.EPIPE:
+                raise
+            code = report(error, with_traceback=traceback_wanted(bool(ctx.params.get("show_traceback"))))
+            raise typer.Exit(code) from None
+
+
+app = typer.Typer(
+    name="flexpose",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from flexpose import __version__
+
+        typer.echo(f"flexpose {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+    show_traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show the traceback of an error (or set FLEXPOSE_TRACEBACK=1)."),
+    ] = False,
+) -> None:
+    """Carry a pose prior over to a new domain from a dozen guide poses, without a single picture.
+
+    The usual way: `pretrain` and `train-beta` on many source poses, `adapt` to a few guide
+    poses of the target, `sample`, `evaluate`. `flexpose demo` does all of it on made-up poses.
+
+    Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 disk or memory, 5 device, 130 interrupted.
+    """
+
+
+_RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
+app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
+app.command("render", rich_help_panel=_DATA)(render_cli)
+app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
+app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
+
+
+def main() -> None:
+    """The entry point of the command; ends the process with its exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before or after the command itself
+        sys.exit(130)
