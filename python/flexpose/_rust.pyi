@@ -1,5 +1,7 @@
 """The native module: private, wrapped by the public modules, which check dtypes and shapes first."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,4 +19,18 @@ def rasterize(
     joint_radius_px: float,
     planar: bool,
     workers: int | None,
+) -> None: ...
+def read_coco(path: str, label_field: str | None = None) -> dict[str, Any]: ...
+def write_coco(
+    path: str,
+    keypoints: NDArray[np.float32],
+    visibility: NDArray[np.uint8],
+    image_size: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    labels: list[str] | None,
+    *,
+    names: list[str],
+    bones: list[tuple[int, int]],
+    category: str,
+    description: str,
 ) -> None: ...

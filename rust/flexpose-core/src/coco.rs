@@ -1,1 +1,0 @@
-//! COCO keypoints JSON.

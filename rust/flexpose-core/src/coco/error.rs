@@ -1,0 +1,134 @@
+//! The error of this module and the place in the file it points to.
+
+use std::fmt;
+
+/// Longest message; a hostile string must not be echoed in full.
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// Part of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Section {
+    #[default]
+    Top,
+    Images,
+    Annotations,
+    Categories,
+}
+
+impl Section {
+    /// Its key in the file; empty for the top level.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Top => "",
+            Self::Images => "images",
+            Self::Annotations => "annotations",
+            Self::Categories => "categories",
+        }
+    }
+}
+
+/// Where something is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub section: Section,
+    /// 0-based index in the section's array.
+    pub record: Option<usize>,
+    /// Key in the record; empty if the record as a whole is meant.
+    pub field: String,
+}
+
+impl Place {
+    #[must_use]
+    pub fn new(section: Section, record: usize, field: &str) -> Self {
+        Self {
+            section,
+            record: Some(record),
+            field: field.to_owned(),
+        }
+    }
+
+    /// Field for a message: a bare key for annotations (`keypoints`), with its section elsewhere (`images.width`).
+    #[must_use]
+    pub fn field_name(&self) -> Option<String> {
+        let section = self.section.key();
+        match (self.section, self.field.as_str()) {
+            (Section::Top, "") => None,
+            (_, "") => Some(section.to_owned()),
+            (Section::Top | Section::Annotations, field) => Some(field.to_owned()),
+            (_, field) => Some(format!("{section}.{field}")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(record) = self.record {
+            write!(f, "record {record}: ")?;
+        }
+        if let Some(field) = self.field_name() {
+            write!(f, "{field}: ")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CocoError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{place}{message}")]
+    Malformed { place: Place, message: String },
+}
+
+impl CocoError {
+    /// An error in one record.
+    pub(super) fn at(place: Place, message: impl Into<String>) -> Self {
+        Self::Malformed {
+            place,
+            message: message.into(),
+        }
+    }
+
+    /// An error of the file as a whole.
+    pub(super) fn top(message: impl Into<String>) -> Self {
+        Self::at(Place::default(), message)
+    }
+
+    /// What the JSON parser said, at the place that the reader had reached.
+    pub(super) fn from_json(error: serde_json::Error, place: Place) -> Self {
+        let (line, column) = (error.line(), error.column());
+        if error.is_io() {
+            let error = std::io::Error::from(error);
+            return match super::guard::limit_message(&error) {
+                Some(message) => Self::at(place, message),
+                None => Self::Io(error),
+            };
+        }
+        let text = error.to_string();
+        let position = format!(" at line {line} column {column}");
+        let reason = shorten(text.strip_suffix(&position).unwrap_or(&text));
+        let hint = match reason.as_str() {
+            "expected value" => " (NaN, Infinity, comments and single quotes are not JSON)",
+            _ => "",
+        };
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => "",
+            serde_json::error::Category::Eof => "the file is cut off: ",
+            _ => "not valid JSON: ",
+        };
+        Self::at(
+            place,
+            format!("{kind}{reason}{hint} (line {line}, column {column})"),
+        )
+    }
+}
+
+/// `text`, cut after a few hundred characters.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,111 @@
+//! COCO keypoints JSON: a strict reader and a writer whose output it reads back bit for bit.
+//!
+//! The reader streams: it holds the numbers of the poses and the ids of the images, never the text.
+//! Every error says in which record and field it arose. Convention: coordinates are the file's own
+//! numbers, rounded once to `f32`; nothing is shifted by half a pixel.
+
+mod assemble;
+mod error;
+mod guard;
+mod parse;
+mod write;
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+pub use error::{CocoError, Place, Section};
+pub use write::{write, WriteInput};
+
+/// Largest magnitude of a labelled coordinate, in pixels. Anything beyond is a broken file, not a person.
+pub const MAX_COORDINATE: f32 = 1e7;
+/// Largest width and height of an image, in pixels.
+pub const MAX_IMAGE_SIDE: i64 = 1_000_000;
+/// Most keypoints that one category may name.
+pub const MAX_KEYPOINTS: usize = 1024;
+/// Most bones that one category may have.
+pub const MAX_BONES: usize = 1024;
+/// Longest class label, in bytes.
+pub const MAX_LABEL_BYTES: usize = 1024;
+
+/// Annotation fields that may carry the class of a pose, the first one in use wins.
+pub const LABEL_FIELDS: [&str; 3] = ["action", "label", "class"];
+
+/// What was in the file and what of it became poses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCounts {
+    /// Records of `annotations`.
+    pub annotations: usize,
+    /// Records of `images`.
+    pub images: usize,
+    /// Annotations left out because `iscrowd` is 1.
+    pub crowd: usize,
+    /// Annotations left out because they have no `keypoints`, or none of them is labelled.
+    pub unlabelled: usize,
+    /// Annotations whose `num_keypoints` differs from the number of labelled keypoints.
+    pub count_mismatch: usize,
+    /// Poses whose image gives no width and height.
+    pub unknown_size: usize,
+}
+
+/// Class labels: a table of distinct texts and one index into it for each pose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    pub table: Vec<String>,
+    pub codes: Vec<u32>,
+}
+
+/// The poses of one file, in file order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CocoPoses {
+    /// K names, or `None` if no category in use names its keypoints.
+    pub names: Option<Vec<String>>,
+    /// Name of the category that gives the names.
+    pub category: Option<String>,
+    /// Its bones, counted from 1 as in the file and not checked against K.
+    pub bones: Vec<[i64; 2]>,
+    /// K.
+    pub num_keypoints: usize,
+    /// `[N, K, 2]`; (0, 0) where the visibility is 0.
+    pub keypoints: Vec<f32>,
+    /// `[N, K]`; 0 not labelled, 1 occluded, 2 visible.
+    pub visibility: Vec<u8>,
+    /// `[N, 2]` width and height; (0, 0) where the file gives none.
+    pub image_size: Vec<i32>,
+    /// `[N]` annotation ids.
+    pub ids: Vec<i64>,
+    pub labels: Option<Labels>,
+    pub counts: ReadCounts,
+}
+
+/// Read the keypoint annotations of a COCO JSON file.
+///
+/// # Arguments
+/// * `path` - a file, or a pipe; it is read once, front to back.
+/// * `label_field` - annotation field that holds the class; `None` takes the first of
+///   [`LABEL_FIELDS`] in use, else the category's name where several categories are in use.
+///
+/// # Errors
+/// [`CocoError::Io`] if the file cannot be read, [`CocoError::Malformed`] with the place otherwise.
+pub fn read_path(path: &Path, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
+    read(File::open(path)?, label_field)
+}
+
+/// Read COCO JSON from any byte stream; see [`read_path`].
+///
+/// # Errors
+/// As [`read_path`].
+pub fn read(mut source: impl Read, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
+    let mut head = Vec::with_capacity(4);
+    source.by_ref().take(4).read_to_end(&mut head)?;
+    if let Some(message) = guard::not_json(&head) {
+        return Err(CocoError::top(message));
+    }
+    let guarded = guard::Guard::new(Cursor::new(head).chain(source));
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, guarded));
+    let document = parse::document(&mut reader, label_field)?;
+    assemble::assemble(document, label_field)
+}
+
+#[cfg(test)]
+mod tests;
