@@ -64,7 +64,8 @@ class Frames:
             UsageError: wrong shape.
         """
         array = self._checked("keypoints", keypoints)
-        return (array - self.center[:, None]) / self.half[:, None, None]
+        normalized: NDArray[np.float64] = (array - self.center[:, None]) / self.half[:, None, None]
+        return normalized
 
     def denormalize(self, normalized: ArrayLike) -> NDArray[np.float64]:
         """Frame coordinates to pixels.
@@ -86,7 +87,8 @@ class Frames:
         pixels = array * self.half[:, None, None] + self.center[:, None]
         scale = np.maximum(self.half, np.abs(self.center).max(axis=1))
         grid = np.ldexp(1.0, np.frexp(scale)[1] - _GRID_BITS)[:, None, None]
-        return np.rint(pixels / grid) * grid
+        rounded: NDArray[np.float64] = np.rint(pixels / grid) * grid
+        return rounded
 
 
 def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) -> Frames:
@@ -94,9 +96,9 @@ def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) 
 
     Args:
         poses: N poses; each needs a labelled keypoint.
-        mode: ``bbox``: around the box of the labelled keypoints, its longer side enlarged by ``margin`` on both
-            ends. ``keep``: the square around the whole image, no margin. ``root``: centred on the mean of the
-            skeleton's root joints, and as large as the farthest keypoint needs, with the margin of ``bbox``.
+        mode: ``bbox``: around the box of the labelled keypoints, its longer side enlarged by ``margin`` on
+            both ends. ``keep``: the square around the whole image, no margin. ``root``: centred on the mean of
+            the skeleton's root joints, as large as the farthest keypoint needs, with the margin of ``bbox``.
         margin: share of the extent added on each side, >= 0.
 
     Returns:
@@ -104,7 +106,7 @@ def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) 
 
     Raises:
         UsageError: unknown mode, or a margin out of range.
-        DataError: a pose has no labelled keypoint, no extent (all at one point), or no labelled root; names it.
+        DataError: a pose has no labelled keypoint, no extent (all at one point) or no labelled root.
     """
     if mode not in get_args(FrameMode):
         raise UsageError(f"mode must be one of {', '.join(get_args(FrameMode))}, got {mode!r}")
@@ -138,8 +140,8 @@ def normalized_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0
         margin: share of the extent added on each side, >= 0.
 
     Returns:
-        [N, K, 2] float64, labelled keypoints inside [-1, 1] in the modes ``bbox`` and ``root``; keypoints that
-        are not labelled are 0, which is a place like any other: consult ``poses.visibility``.
+        [N, K, 2] float64, labelled keypoints inside [-1, 1] in the modes ``bbox`` and ``root``; keypoints
+        that are not labelled are 0, which is a place like any other: consult ``poses.visibility``.
 
     Raises:
         UsageError: unknown mode, or a margin out of range.
@@ -150,6 +152,7 @@ def normalized_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0
     return normalized
 
 
-def _refuse(poses: PoseSet, bad: NDArray[np.bool_], message: str) -> None:
+def _refuse(poses: PoseSet, bad: NDArray[np.bool_] | np.bool_, message: str) -> None:
+    bad = np.asarray(bad)
     if bad.any():
         raise DataError(message, path=poses.origin, record=int(bad.argmax()), field="keypoints")

@@ -28,7 +28,7 @@ class PoseSet:
     Args:
         keypoints: [N, K, 2] numbers, pixels; (0, 0) is the image corner and pixel centres lie at +0.5. Points
             that are not labelled are set to 0; they may come in as NaN.
-        visibility: [N, K] 0 not labelled, 1 occluded, 2 visible (or bool: False is 0, True is 2). None: all 2.
+        visibility: [N, K] 0 not labelled, 1 occluded, 2 visible (bool: False is 0, True is 2). None: all 2.
         skeleton: K keypoints.
         image_size: (width, height) of all or [N, 2], integers >= 1. None: for each pose the smallest image
             from (0, 0) that holds its labelled points.
@@ -170,7 +170,8 @@ class PoseSet:
     def __repr__(self) -> str:
         labels = "" if self.labels is None else f", {len(set(self.labels))} labels"
         origin = "" if self.origin is None else f", origin={self.origin!r}"
-        return f"PoseSet({len(self)} poses, {self.skeleton.name}, keypoints {list(self.keypoints.shape)}{labels}{origin})"
+        shape = list(self.keypoints.shape)
+        return f"PoseSet({len(self)} poses, {self.skeleton.name}, keypoints {shape}{labels}{origin})"
 
     def replace(self, **fields: Any) -> Self:
         """A copy with some fields replaced, checked as the constructor checks.
@@ -208,7 +209,8 @@ class PoseSet:
         for part in parts:
             if part.skeleton != first.skeleton:
                 raise UsageError(
-                    f"concat needs one skeleton, got {first.skeleton.name} and {part.skeleton.name}: use map_joints"
+                    f"concat needs one skeleton, got {first.skeleton.name} and {part.skeleton.name}: "
+                    "use map_joints"
                 )
         fields: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
@@ -226,7 +228,7 @@ class PoseSet:
 
     def complete(self) -> NDArray[np.bool_]:
         """[N] True where every keypoint is labelled (visible or occluded)."""
-        return (self.visibility > 0).all(axis=1)
+        return np.asarray((self.visibility > 0).all(axis=1))
 
     def flipped(self) -> Self:
         """The mirror image of each pose: x becomes width - x, and left and right change places.

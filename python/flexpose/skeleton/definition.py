@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from flexpose.errors import DataError, UsageError
 from flexpose.skeleton.schema import Skeleton
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
 __all__ = ["skeleton_from_toml", "toml_from_skeleton"]
@@ -34,8 +34,8 @@ _OPTIONAL = (
 def skeleton_from_toml(source: str | os.PathLike[str]) -> Skeleton:
     """Read a skeleton definition; see ``Skeleton.from_toml``.
 
-    Keys: ``name``, ``keypoints`` (list of names); optional ``description``, ``bones``, ``flip_pairs``, ``root``,
-    ``torso`` (by keypoint name or 0-based index), ``sigmas``, ``palette_seed``, ``bone_colors`` and
+    Keys: ``name``, ``keypoints`` (list of names); optional ``description``, ``bones``, ``flip_pairs``,
+    ``root``, ``torso`` (by keypoint name or 0-based index), ``sigmas``, ``palette_seed``, ``bone_colors`` and
     ``joint_colors`` (``[r, g, b]``, 0 to 255). Any other key is an error.
 
     Args:

@@ -65,8 +65,8 @@ class JointMap:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Map arrays.
 
-        A joint that is copied keeps its bits. A joint made of several is their weighted mean; it is as visible
-        as the least visible of them, and not labelled if one of them is not.
+        A joint that is copied keeps its bits. A joint made of several is their weighted mean; it is as
+        visible as the least visible of them, and not labelled if one of them is not.
 
         Args:
             keypoints: [N, Ks, 2].
@@ -104,8 +104,8 @@ def joint_map(source: Skeleton, target: Skeleton) -> JointMap:
     """Find out how the joints of ``target`` follow from those of ``source``.
 
     Joints of the same name are taken as they are; others are derived (``neck`` from the shoulders, ``pelvis``
-    from the hips, 68 face points from 98, ...). Joints whose definition differs between data sets although the
-    name is the same (neck, pelvis, spine, head ...) count as approximate between different skeletons.
+    from the hips, 68 face points from 98, ...). Joints whose definition differs between data sets although
+    the name is the same (neck, pelvis, spine, head ...) count as approximate between different skeletons.
 
     Args:
         source: skeleton of the poses that come in.

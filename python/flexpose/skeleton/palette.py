@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["MIN_LIGHTNESS", "lab_from_rgb", "palette"]
 
 MIN_LIGHTNESS = 45.0  # L* of the darkest colour; black, the background, has 0
 _CANDIDATES = 4096
-# Lab is computed in integers: libm's last bit differs between platforms, and one bit may turn a greedy choice.
+# Lab is computed in integers: libm's last bit differs between platforms, and one bit may turn a choice.
 _LAB_SCALE = 1000  # Lab is kept in thousandths
 _ROOT_SCALE = 1 << 14  # cube roots are kept with 14 bits behind the point
 _XYZ_SCALE = _ROOT_SCALE**3
@@ -28,7 +31,8 @@ def _linear_table() -> NDArray[np.int64]:
     """[256] the sRGB transfer curve (IEC 61966-2-1), in units of 2^-20."""
     value = np.arange(256) / 255.0
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.rint(linear * _LINEAR_SCALE).astype(np.int64)
+    table: NDArray[np.int64] = np.rint(linear * _LINEAR_SCALE).astype(np.int64)
+    return table
 
 
 def _floor_cbrt(value: NDArray[np.int64]) -> NDArray[np.int64]:

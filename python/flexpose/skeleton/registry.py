@@ -36,7 +36,7 @@ def load_skeleton(name_or_path: str | os.PathLike[str]) -> Skeleton:
     """Load a skeleton.
 
     Args:
-        name_or_path: one of ``list_skeletons()``, or the path of a TOML definition (see ``Skeleton.from_toml``).
+        name_or_path: one of ``list_skeletons()``, or the path of a TOML definition (``Skeleton.from_toml``).
 
     Returns:
         The skeleton; one of the package's own is read once.

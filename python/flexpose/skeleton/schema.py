@@ -31,7 +31,7 @@ def mirror_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
         names: keypoint names.
 
     Returns:
-        (left, right) index pairs in the order of the left keypoints; names without a counterpart are left out.
+        (left, right) index pairs in the order of the left keypoints; names without one are left out.
     """
     where = {name.lower(): index for index, name in enumerate(names)}
     pairs = []
@@ -220,7 +220,7 @@ class Skeleton:
             raise UsageError(f"keypoint must be one of {', '.join(self.names)}, got {name!r}") from None
 
     def to_toml(self) -> str:
-        """The definition as TOML text that ``from_toml`` reads back to an equal skeleton, colours included."""
+        """The definition as TOML text, colours included; ``from_toml`` reads it back to an equal skeleton."""
         from flexpose.skeleton.definition import toml_from_skeleton
 
         return toml_from_skeleton(self)

@@ -1,7 +1,7 @@
 """Poses as npz: numpy arrays in a zip, without pickles.
 
-Written: ``keypoints`` float32 [N, K, 2], ``visibility`` uint8 [N, K], ``joint_names`` [K], ``image_size`` int32
-[N, 2], ``ids`` int64 [N], ``labels`` [N] (where there are labels), ``skeleton`` (the definition as TOML text).
+Written: ``keypoints`` float32 [N, K, 2], ``visibility`` uint8 [N, K], ``joint_names`` [K], ``image_size``
+int32 [N, 2], ``ids`` int64 [N], ``labels`` [N] (where there are labels), ``skeleton`` (its definition, TOML).
 Read as well: ``visible`` for ``visibility``, ``image_size`` [2] for all, ``action`` [N] indices into
 ``action_names`` for ``labels``, and, without ``skeleton``, one recognised by its ``joint_names`` or made of
 ``joint_names`` and ``bones``.
