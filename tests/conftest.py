@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flexpose.poses import PoseSet
+
 # Tiny tensors are many times faster on one thread; set before torch can be imported, and for child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -60,3 +62,20 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"FLEXPOSE_DATA must be a folder, got {named}")
     return folder
+
+
+@pytest.fixture
+def poses() -> PoseSet:
+    """Six body13 poses of random joints in 200 x 160 px; poses 1 and 4 miss a wrist, pose 5 all but one."""
+    from flexpose.poses import PoseSet
+    from flexpose.skeleton import load_skeleton
+
+    rng = np.random.default_rng(7)
+    skeleton = load_skeleton("body13")
+    keypoints = rng.uniform(10, 150, (6, 13, 2)).astype(np.float32)
+    visibility = np.full((6, 13), 2, np.uint8)
+    visibility[[1, 4], 5] = 0
+    visibility[2, 3] = 1
+    visibility[5, 1:] = 0
+    labels = ["walk", "walk", "sit", "sit", "", "walk"]
+    return PoseSet(keypoints, visibility, skeleton=skeleton, image_size=(200, 160), labels=labels)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ._threads import affinity_threads, allowed_threads, cgroup_quota
+from ._cpus import affinity_threads, allowed_threads, cgroup_quota
 
 __all__ = ["diagnose"]
 

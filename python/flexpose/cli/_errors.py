@@ -11,6 +11,7 @@ import shutil
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from flexpose.errors import (
     DataError,
@@ -47,15 +48,24 @@ class Failure:
     exit_code: int
 
 
+def _free_megabytes(path: object) -> int:
+    """Room on the disk of `path`, or of the working folder where there is no such path."""
+    folder = Path(path).absolute() if isinstance(path, str) else Path.cwd()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free // 1_000_000
+
+
 def _from_os_error(error: OSError) -> Failure:
     reason = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in _NOT_THERE:
         return Failure(f"{where}{reason}", "check the path", UsageError.exit_code)
     if error.errno in _NO_ROOM:
-        free = shutil.disk_usage(os.path.dirname(os.path.abspath(error.filename or os.curdir))).free  # noqa: PTH100, PTH120
         hint = "free some room, or write to another disk, and run the same command again"
-        return Failure(f"{where}{reason} ({free / 1e6:.0f} MB free)", hint, ResourceError.exit_code)
+        return Failure(
+            f"{where}{reason} ({_free_megabytes(error.filename)} MB free)", hint, ResourceError.exit_code
+        )
     return Failure(f"{where}{reason}", None, ResourceError.exit_code)
 
 

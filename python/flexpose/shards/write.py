@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flexpose._atomic import atomic_path, atomic_write
-from flexpose._threads import allowed_threads
+from flexpose._cpus import allowed_threads
 from flexpose.errors import DataError, UsageError
-from flexpose.poses.framing import frame_poses
+from flexpose.poses import frame_poses
 from flexpose.raster import encode_png, image_grid, pixels_from_normalized, rasterize
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flexpose.poses import PoseSet
+    from flexpose.poses import Frames, PoseSet
 
     from .style import RenderStyle
 
@@ -54,35 +54,47 @@ class _Rendered:
     keypoints: NDArray[np.float32]
 
 
-def _drawn(poses: PoseSet, style: RenderStyle) -> NDArray[np.int64]:
-    """Indices of the poses that are drawn under ``style.missing``."""
-    labelled = (poses.visibility > 0).sum(axis=1)
-    incomplete = labelled < poses.visibility.shape[1]
-    if style.missing == "error" and incomplete.any():
-        record = int(np.flatnonzero(incomplete)[0])
-        wanted, got = poses.visibility.shape[1], labelled[record]
-        raise DataError(
-            f"must have all {wanted} joints labelled, got {got}", record=record, field="visibility"
-        )
-    keep = ~incomplete if style.missing == "drop-pose" else labelled >= 2
-    return np.flatnonzero(keep)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which poses are drawn (indices into the input, ascending), and the square of each."""
+
+    poses: PoseSet
+    drawn: NDArray[np.int64]
+    frames: Frames
+
+
+def _plan(poses: PoseSet, style: RenderStyle) -> _Plan:
+    """Decide under ``style.missing`` and frame all poses, so that bad ones are found before any work."""
+    labelled = poses.visibility > 0
+    complete = labelled.all(axis=1)
+    if style.missing == "error" and not complete.all():
+        record = int(np.flatnonzero(~complete)[0])
+        message = f"must have all {labelled.shape[1]} joints labelled, got {labelled[record].sum()}"
+        raise DataError(message, path=poses.origin, record=record, field="visibility")
+    keep = complete if style.missing != "skip-bone" else labelled.sum(axis=1) >= 2
+    if style.frame == "root":
+        keep = keep & labelled[:, list(poses.skeleton.root)].all(axis=1)
+    drawn = np.flatnonzero(keep)
+    try:
+        return _Plan(poses, drawn, frame_poses(poses[drawn], mode=style.frame, margin=style.margin))
+    except DataError as error:
+        if error.record is None:
+            raise
+        # frame_poses counts the poses it got; the user's file has others between them.
+        message = str(error).rsplit(f"{error.field}: ", 1)[-1]
+        record = int(drawn[error.record])
+        raise DataError(message, path=error.path, record=record, field=error.field) from error
 
 
 def _render(
-    poses: PoseSet, drawn: NDArray[np.int64], style: RenderStyle, workers: int
+    plan: _Plan, style: RenderStyle, workers: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float32]]]:
     """Yield (indices, images [n, S, S, 3], keypoints [n, K, 2] in their pixels) in the order of the input."""
-    for start in range(0, len(drawn), _CHUNK):
-        indices = drawn[start : start + _CHUNK]
-        part = poses[indices]
-        try:
-            frames = frame_poses(part, mode=style.frame, margin=style.margin)
-        except DataError as error:
-            if error.record is None:
-                raise
-            message = str(error).split(": ", 2)[-1]
-            raise DataError(message, record=int(indices[error.record]), field=error.field) from error
-        keypoints = pixels_from_normalized(frames.normalize(part.keypoints), style.size_px)
+    for start in range(0, len(plan.drawn), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        indices = plan.drawn[rows]
+        part = plan.poses[indices]
+        keypoints = pixels_from_normalized(plan.frames[rows].normalize(part.keypoints), style.size_px)
         keypoints[part.visibility == 0] = 0
         images = rasterize(
             keypoints,
@@ -102,15 +114,17 @@ def _worker_count(workers: int | None) -> int:
     return allowed_threads() if workers is None else workers
 
 
-def _pictures(
-    poses: PoseSet, drawn: NDArray[np.int64], style: RenderStyle, workers: int | None
-) -> Iterator[_Rendered]:
+def _pictures(plan: _Plan, style: RenderStyle, workers: int | None) -> Iterator[_Rendered]:
     """Yield the finished pictures in the order of the input, whatever the number of workers."""
     threads = _worker_count(workers)
     with ThreadPoolExecutor(threads, thread_name_prefix="flexpose-png") as pool:
-        for indices, images, keypoints in _render(poses, drawn, style, threads):
+        for indices, images, keypoints in _render(plan, style, threads):
             for index, png, joints in zip(indices, pool.map(encode_png, images), keypoints, strict=True):
                 yield _Rendered(int(index), png, joints)
+
+
+def _report(path: str | PathLike[str], plan: _Plan) -> RenderReport:
+    return RenderReport(Path(path), len(plan.drawn), len(plan.poses) - len(plan.drawn))
 
 
 @contextmanager
@@ -147,11 +161,11 @@ def write_pngs(
         DataError: a pose cannot be drawn (see ``RenderStyle.missing``).
     """
     path = Path(folder).absolute()
-    drawn = _drawn(poses, style)
+    plan = _plan(poses, style)
     with _new_folder(path) as temporary:
-        for picture in _pictures(poses, drawn, style, workers):
+        for picture in _pictures(plan, style, workers):
             (temporary / f"{picture.index:08d}.png").write_bytes(picture.png)
-    return RenderReport(Path(folder), len(drawn), len(poses) - len(drawn))
+    return _report(folder, plan)
 
 
 def _member(name: str, data: bytes) -> tuple[tarfile.TarInfo, io.BytesIO]:
@@ -183,13 +197,13 @@ def write_webdataset(
         DataError: a pose cannot be drawn (see ``RenderStyle.missing``).
         ResourceError: the disk is full.
     """
-    drawn = _drawn(poses, style)
+    plan = _plan(poses, style)
     size = [style.size_px, style.size_px]
     with (
         atomic_path(path) as temporary,
         tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard,
     ):
-        for picture in _pictures(poses, drawn, style, workers):
+        for picture in _pictures(plan, style, workers):
             about = {
                 "id": int(poses.ids[picture.index]),
                 "keypoints": picture.keypoints.astype(np.float64).round(4).tolist(),
@@ -202,7 +216,7 @@ def write_webdataset(
             text = json.dumps(about, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
             shard.addfile(*_member(f"{picture.index:08d}.json", text.encode()))
             shard.addfile(*_member(f"{picture.index:08d}.png", picture.png))
-    return RenderReport(Path(path), len(drawn), len(poses) - len(drawn))
+    return _report(path, plan)
 
 
 def write_grid(
@@ -232,9 +246,9 @@ def write_grid(
     """
     if columns < 1:
         raise UsageError(f"columns must be >= 1, got {columns}")
-    drawn = _drawn(poses, style)
-    if not len(drawn):
+    plan = _plan(poses, style)
+    if not len(plan.drawn):
         raise DataError(f"there must be a pose to draw, got {len(poses)} poses without labelled joints")
-    images = np.concatenate([part for _, part, _ in _render(poses, drawn, style, _worker_count(workers))])
+    images = np.concatenate([part for _, part, _ in _render(plan, style, _worker_count(workers))])
     atomic_write(path, encode_png(image_grid(images, min(columns, len(images)))))
-    return RenderReport(Path(path), len(drawn), len(poses) - len(drawn))
+    return _report(path, plan)
