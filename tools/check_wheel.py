@@ -1,8 +1,8 @@
 """Install the built wheel into an environment of its own and use it there.
 
-The environment holds the wheel and the distributions that its metadata asks for, nothing else: they are linked
-from the environment that runs this script, so that torch is not downloaded twice. A dependency that is used but
-not declared is therefore not there.
+The environment holds the wheel and the distributions that its metadata asks for, nothing else. They are
+linked from the environment that runs this script, so that torch is not downloaded twice; a dependency that
+is used but not declared is therefore not there.
 
 Usage: python tools/check_wheel.py DIST_FOLDER
 """
@@ -94,9 +94,8 @@ def run(*command: str | Path, cwd: Path) -> str:
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        fail(
-            f"{' '.join(str(part) for part in command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
+        line = " ".join(str(part) for part in command)
+        fail(f"{line} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
