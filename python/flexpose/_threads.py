@@ -1,73 +1,35 @@
-"""How many threads this process may really use: affinity and the control group's CPU quota."""
+"""Threads and number types of the torch side."""
 
 from __future__ import annotations
 
-import math
 import os
-from pathlib import Path
 
-__all__ = ["affinity_threads", "allowed_threads", "cgroup_quota"]
-
-
-def affinity_threads() -> int:
-    """Number of CPUs that the process may be scheduled on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+__all__ = ["calm_openmp", "compute_dtype", "has_native_bfloat16"]
 
 
-def _quota_v2(folder: Path) -> float | None:
-    try:
-        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+def calm_openmp() -> None:
+    """Keep OpenMP's waiting threads from spinning; call it before torch is first imported.
 
-
-def _quota_v1(folder: Path) -> float | None:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
-        return None if quota <= 0 else quota / period
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def cgroup_quota(root: str = "/") -> float | None:
-    """CPUs that the control group grants, in whole and parts; None if it sets no limit.
-
-    Each group from the process's own up to the top one may set a limit; the smallest holds.
-
-    Args:
-        root: folder in which ``proc`` and ``sys`` lie.
-
-    Returns:
-        The quota over its period, e.g. 1.5, or None.
+    A thread that spins at a barrier keeps its core from the very thread that it waits for as soon as anything else
+    runs on the machine: a step then takes up to thirty times as long. A user's own setting stays.
     """
-    base = Path(root)
-    try:
-        lines = (base / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    quotas = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mounts = (
-            [base / "sys/fs/cgroup"]
-            if not controllers
-            else [base / "sys/fs/cgroup/cpu", base / f"sys/fs/cgroup/{controllers}"]
-        )
-        read = _quota_v1 if controllers else _quota_v2
-        parts = [part for part in group.split("/") if part]
-        for mount in mounts:
-            quotas += [read(mount.joinpath(*parts[:depth])) for depth in range(len(parts), -1, -1)]
-    return min((quota for quota in quotas if quota is not None), default=None)
+    if "OMP_WAIT_POLICY" not in os.environ and "OMP_PROC_BIND" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def allowed_threads() -> int:
-    """Threads worth starting: the CPUs of the affinity, or fewer where the control group grants fewer."""
-    quota = cgroup_quota()
-    threads = affinity_threads()
-    return threads if quota is None else max(1, min(threads, math.ceil(quota)))
+def has_native_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
+    import torch
+
+    if hasattr(torch.cpu, "_is_avx512_bf16_supported"):
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+def compute_dtype(name: str) -> object:
+    """The torch type for "auto", "float32" or "bfloat16"; auto is bfloat16 where it is native."""
+    import torch
+
+    if name == "auto":
+        return torch.bfloat16 if has_native_bfloat16() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

@@ -1,0 +1,162 @@
+"""Tensors on disk: safetensors with a JSON header, published whole, bound by content hash; never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ._atomic import atomic_path, atomic_write
+from .errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+
+    from torch import Tensor, nn
+
+__all__ = ["Checkpoints", "content_hash", "load_module", "load_tensors", "read_header", "save_tensors"]
+
+_MAX_TENSORS = 10_000
+_KEY = "flexpose"
+
+
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes of the tensors, whatever their order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(data, str(temporary), metadata={_KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_header(path: str | PathLike[str], kind: str | None = None) -> dict[str, Any]:
+    """The JSON header of a file of `save_tensors`.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no safetensors file of flexpose, or not of this kind.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"is no safetensors file: {error}", path=path) from error
+    if not isinstance(header, dict):
+        raise DataError("is a safetensors file, but not one of flexpose", path=path)
+    if kind is not None and header.get("kind") != kind:
+        raise DataError(f"expected kind {kind!r}, got {header.get('kind')!r}", path=path, field="kind")
+    return header
+
+
+def load_tensors(
+    path: str | PathLike[str], kind: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read (tensors, header) of a file of `save_tensors`.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no safetensors file of flexpose, or holds NaN or infinity, or too many tensors.
+    """
+    header = read_header(path, kind)
+    tensors = {}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            names = list(file.keys())
+            if len(names) > _MAX_TENSORS:
+                raise DataError(f"expected at most {_MAX_TENSORS} tensors, got {len(names)}", path=path)
+            for name in names:
+                tensors[name] = file.get_tensor(name)
+    except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"is no safetensors file: {error}", path=path) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError("expected finite numbers, got NaN or infinity", path=path, field=name)
+    return tensors, header
+
+
+def load_module(module: nn.Module, tensors: Mapping[str, Tensor], *, path: str | PathLike[str]) -> None:
+    """Fill a module from tensors; names and shapes must agree.
+
+    Raises:
+        DataError: a tensor is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or unknown:
+        raise DataError(
+            f"tensors do not fit the network: missing {missing[:3]}, unknown {unknown[:3]}", path=path
+        )
+    for name, tensor in own.items():
+        if tensors[name].shape != tensor.shape:
+            raise DataError(
+                f"expected {list(tensor.shape)}, got {list(tensors[name].shape)}", path=path, field=name
+            )
+    module.load_state_dict({name: tensors[name].to(tensor.dtype) for name, tensor in own.items()})
+
+
+class Checkpoints:
+    """The last checkpoints of a run, in its folder ``checkpoints``; ``latest.json`` names the newest.
+
+    A checkpoint is a safetensors file whose header says where the run stood. The pointer is published last, so it
+    never names a file that is not whole.
+    """
+
+    def __init__(self, folder: str | PathLike[str], *, keep: int = 2) -> None:
+        self.folder, self.keep = Path(folder), keep
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+        """Publish the state after `step` and remove what is older than the last `keep`."""
+        path = self.folder / f"{step:09d}.safetensors"
+        full = {"kind": "checkpoint", "step": step, **header}
+        save_tensors(path, tensors, full)
+        atomic_write(path.with_suffix(".json"), (json.dumps(full, indent=2, sort_keys=True) + "\n").encode())
+        atomic_write(self.folder / "latest.json", json.dumps({"file": path.name, "step": step}).encode())
+        self._prune(path)
+        return path
+
+    def _prune(self, newest: Path) -> None:
+        older: Iterable[Path] = sorted(p for p in self.folder.glob("*.safetensors") if p.name <= newest.name)[
+            : -self.keep
+        ]
+        for path in older:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
+
+    def latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """(tensors, header) of the newest checkpoint, or None if there is none.
+
+        Raises:
+            DataError: the pointer or the file that it names cannot be read.
+        """
+        pointer = self.folder / "latest.json"
+        if not pointer.exists():
+            return None
+        try:
+            name = json.loads(pointer.read_text(encoding="utf-8"))["file"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"cannot be read: {error}", path=pointer) from error
+        if not isinstance(name, str) or Path(name).name != name:
+            raise DataError(f"expected a file name, got {name!r}", path=pointer, field="file")
+        return load_tensors(self.folder / name, "checkpoint")

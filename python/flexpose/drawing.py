@@ -1,0 +1,158 @@
+"""alpha as a setting: the skeleton, the frame and the pen that a generator, its beta and its adapters share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import DataError, UsageError
+from .poses import frame_poses
+from .raster import pixels_from_normalized, rasterize
+from .skeleton import Skeleton, map_joints
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from .poses import Frames, PoseSet
+
+__all__ = ["Drawing", "FramedPoses", "array_hash"]
+
+
+def array_hash(array: NDArray[Any]) -> str:
+    """sha256 over type, shape and bytes of an array."""
+    data = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{data.dtype.str}:{data.shape};".encode() + data.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FramedPoses:
+    """Fully labelled poses in frame coordinates.
+
+    Attributes:
+        normalized: [N, K, 2] float32, nominally in [-1, 1].
+        labels: class label of each, or None.
+        dropped: how many poses were left out because a keypoint has no label.
+        frames: the square of each in its picture.
+    """
+
+    normalized: NDArray[np.float32]
+    labels: tuple[str, ...] | None
+    dropped: int
+    frames: Frames
+
+    def __len__(self) -> int:
+        return len(self.normalized)
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of the coordinates."""
+        return array_hash(self.normalized)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How poses are framed and drawn; networks that share pictures must share it.
+
+    Attributes:
+        skeleton: keypoints, bones and palette.
+        size_px: side of the picture.
+        line_width_px: width of the bones.
+        joint_radius_px: radius of the discs.
+        frame: framing mode, see `frame_poses`.
+        margin: margin of the frame.
+    """
+
+    skeleton: Skeleton
+    size_px: int
+    line_width_px: float = 2.0
+    joint_radius_px: float = 2.0
+    frame: str = "bbox"
+    margin: float = 0.10
+
+    def framed(self, poses: PoseSet) -> FramedPoses:
+        """Map to the skeleton, keep the fully labelled poses and frame them.
+
+        Raises:
+            UsageError: the skeleton's keypoints cannot be had from those of the poses.
+            DataError: no pose is fully labelled, or one has no extent.
+        """
+        mapped = map_joints(poses, self.skeleton)
+        complete = mapped.complete()
+        kept = mapped[complete]
+        if len(kept) == 0:
+            raise DataError(
+                f"expected poses with all {self.skeleton.num_keypoints} keypoints of {self.skeleton.name} labelled, "
+                f"got none among {len(poses)}"
+            )
+        frames = frame_poses(kept, self.frame, self.margin)  # type: ignore[arg-type]
+        normalized = frames.normalize(kept.keypoints).astype(np.float32)
+        return FramedPoses(normalized, kept.labels, int(len(poses) - len(kept)), frames)
+
+    def images(
+        self, normalized: ArrayLike, *, layout: str = "nchw", workers: int | None = 1
+    ) -> NDArray[np.uint8]:
+        """Draw poses given in frame coordinates [N, K, 2]: uint8 [N, 3, S, S], or [N, S, S, 3] for "nhwc"."""
+        return rasterize(
+            pixels_from_normalized(normalized, self.size_px),
+            None,
+            self.skeleton,
+            size_px=self.size_px,
+            line_width_px=self.line_width_px,
+            joint_radius_px=self.joint_radius_px,
+            layout=layout,  # type: ignore[arg-type]
+            workers=workers,
+        )
+
+    def header(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {
+            "skeleton": self.skeleton.to_toml(),
+            "skeleton_name": self.skeleton.name,
+            "skeleton_fingerprint": self.skeleton.fingerprint,
+            "size_px": self.size_px,
+            "line_width_px": self.line_width_px,
+            "joint_radius_px": self.joint_radius_px,
+            "frame": self.frame,
+            "margin": self.margin,
+        }
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any], *, path: str | PathLike[str]) -> Drawing:
+        """Rebuild it from a checkpoint's header.
+
+        Raises:
+            DataError: something is missing, or the palette is not the one that was written.
+        """
+        try:
+            skeleton = Skeleton.from_toml(str(header["skeleton"]))
+            drawing = cls(
+                skeleton,
+                int(header["size_px"]),
+                float(header["line_width_px"]),
+                float(header["joint_radius_px"]),
+                str(header["frame"]),
+                float(header["margin"]),
+            )
+            fingerprint = header["skeleton_fingerprint"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"no usable drawing: {error}", path=path, field="drawing") from error
+        if skeleton.fingerprint != fingerprint:
+            raise DataError("the skeleton's fingerprint is not the one written", path=path, field="skeleton")
+        return drawing
+
+    def check_same(self, other: Drawing, what: str) -> None:
+        """Refuse to use networks together that were trained on different pictures.
+
+        Raises:
+            UsageError: naming the settings that differ.
+        """
+        mine, theirs = self.header(), other.header()
+        differing = [key for key in mine if key != "skeleton" and mine[key] != theirs[key]]
+        if differing:
+            detail = ", ".join(f"{key} {mine[key]!r} and {theirs[key]!r}" for key in differing)
+            raise UsageError(f"{what} were trained on different pictures: {detail}")

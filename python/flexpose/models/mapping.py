@@ -1,0 +1,36 @@
+"""f: latent codes to the intermediate latent space W."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import EqualLinear
+
+__all__ = ["MappingNetwork"]
+
+
+class MappingNetwork(nn.Module):
+    """[N, z_dim] standard normal -> w [N, w_dim]; z is normalised to unit mean square first.
+
+    Source: StyleGAN, arXiv:1812.04948, section 2; f of FlexPose's Eq. 3.
+    """
+
+    w_avg: Tensor
+
+    def __init__(self, z_dim: int, w_dim: int, num_layers: int, *, lr_multiplier: float = 0.01) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        widths = [z_dim] + [w_dim] * num_layers
+        self.layers = nn.ModuleList(
+            EqualLinear(a, b, activate=True, lr_multiplier=lr_multiplier)
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, z_dim] to [N, w_dim]."""
+        x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.layers:
+            x = layer(x)
+        return x

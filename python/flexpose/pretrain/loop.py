@@ -1,0 +1,359 @@
+"""Source training: g_s learns the distribution of the drawn source poses."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .._threads import compute_dtype
+from ..checkpoint import Checkpoints, content_hash, load_module, load_tensors, save_tensors
+from ..config import config_dict
+from ..drawing import Drawing
+from ..errors import DataError
+from ..models import Discriminator, Generator, GeneratorConfig
+from ..raster import encode_png, image_grid
+from ..runs import Progress, RunFolder, StopSignal
+from ..skeleton import load_skeleton
+from .data import PoseBatches, holdout_split, step_seed
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from torch import Tensor
+
+    from ..poses import PoseSet
+    from .config import PretrainConfig
+
+__all__ = ["load_generator", "pretrain", "save_generator"]
+
+_GRID = 36
+_ADAM_BETAS = (0.0, 0.99)
+
+
+def save_generator(path: str | PathLike[str], generator: Generator, drawing: Drawing, **facts: Any) -> str:
+    """Publish a generator with its sizes and its drawing; returns the content hash that adapters are bound to."""
+    tensors = generator.state_dict()
+    digest = content_hash(tensors)
+    header = {
+        "kind": "generator",
+        "generator": config_dict(generator.config),
+        "drawing": drawing.header(),
+        "hash": digest,
+        "facts": facts,
+    }
+    save_tensors(path, tensors, header)
+    return digest
+
+
+def load_generator(path: str | PathLike[str]) -> tuple[Generator, Drawing, dict[str, Any]]:
+    """Read (generator, drawing, header) from a generator file or the run folder that holds one.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no generator of flexpose, or its content is not what its header says.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "generator.safetensors"
+    tensors, header = load_tensors(file, "generator")
+    try:
+        generator = Generator(GeneratorConfig(**header["generator"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"no usable sizes: {error}", path=file, field="generator") from error
+    load_module(generator, tensors, path=file)
+    if content_hash(tensors) != header.get("hash"):
+        raise DataError("the weights are not those whose hash the header holds", path=file, field="hash")
+    generator.eval().requires_grad_(False)
+    return generator, Drawing.from_header(header.get("drawing", {}), path=file), header
+
+
+class _Schedule:
+    """Where a step stands: stage resolution, how far the stage's new layers are faded in, pictures shown."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
+        self.ends: list[int] = []
+        total = 0
+        for _, kimg in config.stages:
+            total += math.ceil(kimg * 1000 / config.batch)
+            self.ends.append(total)
+
+    @property
+    def steps(self) -> int:
+        return self.ends[-1]
+
+    def at(self, step: int) -> tuple[int, float]:
+        """(resolution, fade) of a 0-based step."""
+        stage = next(i for i, end in enumerate(self.ends) if step < end)
+        begin = self.ends[stage - 1] if stage else 0
+        fade_steps = self.config.fade_kimg * 1000 / self.config.batch
+        fade = 1.0 if stage == 0 or fade_steps == 0 else min(1.0, (step - begin + 1) / fade_steps)
+        return self.config.stages[stage][0], fade
+
+
+class _Trainer:
+    """The networks, their optimisers and one step of both."""
+
+    def __init__(self, config: PretrainConfig, batches: PoseBatches) -> None:
+        self.config, self.batches = config, batches
+        self.schedule = _Schedule(config)
+        self.dtype: Any = compute_dtype(config.dtype)
+        torch.manual_seed(step_seed(config.seed, 0))
+        self.G = Generator(config.generator_config())
+        self.D = Discriminator(config.size_px, config.channel_base, config.channel_max)
+        self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
+        # The mapping's lower learning rate is in its layers: their stored weights are 100 times as large.
+        self.opt_g = torch.optim.Adam(self.G.parameters(), lr=config.lr, betas=_ADAM_BETAS, eps=1e-8)
+        # Lazy R1: StyleGAN2, appendix B; the optimiser's time constants follow the share of regularised steps.
+        ratio = config.r1_every / (config.r1_every + 1)
+        betas = (_ADAM_BETAS[0] ** ratio, _ADAM_BETAS[1] ** ratio)
+        self.opt_d = torch.optim.Adam(self.D.parameters(), lr=config.lr * ratio, betas=betas, eps=1e-8)
+
+    def state(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
+            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+        for name, optimiser in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
+            for index, entry in optimiser.state_dict()["state"].items():
+                tensors |= {f"{name}/{index}/{key}": value for key, value in entry.items()}
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor], path: Path) -> None:
+        for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
+            prefix = f"{name}/"
+            own = {
+                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+            }
+            load_module(module, own, path=path)
+        for name, optimiser in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"{name}/"):
+                    _, index, field = key.split("/")
+                    state.setdefault(int(index), {})[field] = value
+            optimiser.load_state_dict(
+                {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+            )
+
+    def _fakes(self, resolution: int, fade: float) -> Tensor:
+        n = self.config.batch
+        w = self.G.map(torch.randn(n, self.config.z_dim))
+        with torch.no_grad():
+            self.G.mapping.w_avg.lerp_(w.detach().mean(0), 0.005)
+        if torch.rand([]) < self.config.style_mixing:
+            other = self.G.map(torch.randn(n, self.config.z_dim))
+            used = 2 * self.G.synthesis.resolutions.index(resolution) + 2
+            cut = int(torch.randint(1, used, []))
+            early = torch.arange(self.G.num_layers + 1)[None, :, None] < cut
+            w = torch.where(early, w[:, None], other[:, None])
+        styles = self.G.styles(w)
+        return self.G.synthesize(
+            styles, noise="random", dtype=self.dtype, last_resolution=resolution, fade=fade
+        )
+
+    def _reals(self, step: int, resolution: int, fade: float) -> Tensor:
+        images = self.batches.images(step, resolution)
+        if fade < 1:
+            coarse = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="nearest")
+            images = torch.lerp(coarse, images, fade)
+        return images
+
+    def step(self, step: int) -> dict[str, float]:
+        """One generator and one discriminator step; returns the losses."""
+        torch.manual_seed(step_seed(self.config.seed, 1, step))
+        resolution, fade = self.schedule.at(step)
+        judge = {"dtype": self.dtype, "fade": fade}
+
+        self.D.requires_grad_(False)
+        fakes = self._fakes(resolution, fade)
+        loss_g = F.softplus(-self.D(fakes, **judge)).mean()
+        self.opt_g.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss_g)
+        self.opt_g.step()
+
+        self.D.requires_grad_(True)
+        self.opt_d.zero_grad(set_to_none=True)
+        reals = self._reals(step, resolution, fade)
+        with torch.no_grad():
+            fakes = self._fakes(resolution, fade)
+        logits_fake, logits_real = self.D(fakes, **judge), self.D(reals, **judge)
+        loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
+        torch.autograd.backward(loss_d)
+        figures = {
+            "loss_g": loss_g.item(),
+            "loss_d": loss_d.item(),
+            "real": logits_real.mean().item(),
+            "fake": logits_fake.mean().item(),
+        }
+        if step % self.config.r1_every == 0 and self.config.r1_gamma > 0:
+            figures["r1"] = self._r1(reals, resolution, judge)
+        self.opt_d.step()
+        self._average(step)
+        return figures
+
+    def _r1(self, reals: Tensor, resolution: int, judge: dict[str, Any]) -> float:
+        """R1 penalty (Mescheder et al. 2018, Eq. 9), gamma / 2 E ||grad D(x)||^2, weighted for its rarity."""
+        reals = reals.detach().requires_grad_(True)
+        (grad,) = torch.autograd.grad(self.D(reals, **judge).sum(), reals, create_graph=True)
+        penalty = grad.float().square().sum((1, 2, 3)).mean()
+        gamma = self.config.r1_gamma * (resolution / self.config.size_px) ** 2
+        torch.autograd.backward(penalty * (gamma / 2 * self.config.r1_every))
+        return penalty.item()
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        shown = (step + 1) * self.config.batch
+        half_life = min(self.config.ema_half_life_kimg * 1000, shown * self.config.ema_rampup)
+        keep = 0.5 ** (self.config.batch / max(half_life, 1e-8))
+        for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
+            average.lerp_(value, 1 - keep)
+        for average, value in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
+            average.copy_(value)
+
+
+def _grid(
+    generator: Generator, resolution: int, seed: int, dtype: Any
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    z = torch.from_numpy(
+        np.random.default_rng((seed, 4)).standard_normal((_GRID, generator.config.z_dim), np.float32)
+    )
+    with torch.inference_mode():
+        images = generator.synthesize(
+            generator.styles(generator.map(z)), dtype=dtype, last_resolution=resolution
+        )
+    pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return image_grid(pixels.permute(0, 2, 3, 1).contiguous().numpy(), 9)
+
+
+def pretrain(
+    poses: PoseSet,
+    config: PretrainConfig,
+    run_dir: str | PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Learn the distribution of source poses.
+
+    Args:
+        poses: the source set; poses without all keypoints are left out, and counted in ``stats.jsonl``.
+        config: the settings.
+        run_dir: gets ``generator.safetensors`` and the folder ``pretrain`` (config, stats, grids, checkpoints).
+        resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
+        progress: told of each step.
+
+    Returns:
+        The path of ``generator.safetensors``.
+
+    Raises:
+        UsageError: the folder holds a run and `resume` is False.
+        ConfigError: the resumed run had other settings or poses.
+        DataError: no usable poses, or the training lost its numbers (names the step and the tensor).
+        Interrupted: SIGINT or SIGTERM came; the state is on disk.
+
+    Source: StyleGAN, arXiv:1812.04948, appendix C; StyleGAN2, arXiv:1912.04958, appendix B; progressive growing,
+    arXiv:1710.10196, section 2.
+    """
+    progress = progress or Progress()
+    drawing = Drawing(
+        load_skeleton(config.skeleton),
+        config.size_px,
+        config.line_width_px,
+        config.joint_radius_px,
+        config.frame,
+        config.margin,
+    )
+    source = drawing.framed(poses)
+    shown, held = holdout_split(len(source), config.holdout, config.seed)
+    batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)
+    folder = Path(run_dir) / "pretrain"
+    inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint}
+    with (
+        RunFolder(folder, "pretrain", config=config_dict(config), inputs=inputs, resume=resume) as run,
+        StopSignal() as stop,
+        torch.random.fork_rng(devices=[]),
+    ):
+        trainer = _Trainer(config, batches)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        saved = checkpoints.latest() if resume else None
+        begin = 0
+        if saved is not None:
+            trainer.load(saved[0], folder / "checkpoints")
+            begin = int(saved[1]["step"])
+        run.rewind("step", begin)
+        if begin == 0:
+            run.log(step=0, poses=len(source), dropped=source.dropped, shown=len(shown), held_out=len(held))
+            example = drawing.images(source.normalized[shown[:_GRID]], layout="nhwc")
+            with run.publish("grid-source.png") as path:
+                path.write_bytes(encode_png(image_grid(example, 9)))
+        _loop(trainer, run, checkpoints, stop, progress, begin)
+        final = Path(run_dir) / "generator.safetensors"
+        save_generator(
+            final,
+            trainer.G_ema,
+            drawing,
+            poses=source.content_hash,
+            num_poses=len(shown),
+            kimg=config.total_kimg,
+            config=config_dict(config),
+        )
+    return final
+
+
+def _loop(
+    trainer: _Trainer,
+    run: RunFolder,
+    checkpoints: Checkpoints,
+    stop: StopSignal,
+    progress: Progress,
+    begin: int,
+) -> None:
+    config, schedule = trainer.config, trainer.schedule
+    every = {
+        "checkpoint": max(1, round(config.checkpoint_kimg * 1000 / config.batch)),
+        "snapshot": max(1, round(config.snapshot_kimg * 1000 / config.batch)),
+        "log": 50,
+    }
+    progress.start("pretrain", schedule.steps)
+    progress.advance(begin)
+    clock, since = time.monotonic(), begin
+    sums: dict[str, list[float]] = {}
+    hint = "go on by the same command with --resume"
+    for step in range(begin, schedule.steps):
+        figures = trainer.step(step)
+        if not all(math.isfinite(value) for value in figures.values()):
+            raise DataError(
+                f"training lost its numbers at step {step}: {figures}; the last good checkpoint is in {checkpoints.folder}"
+            )
+        for key, value in figures.items():
+            sums.setdefault(key, []).append(value)
+        done = step + 1
+        progress.advance(done, **figures)
+        last = done == schedule.steps
+        if done % every["log"] == 0 or last:
+            means = {key: round(float(np.mean(values)), 5) for key, values in sums.items()}
+            rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
+            resolution, fade = schedule.at(step)
+            run.log(
+                step=done,
+                kimg=done * config.batch / 1000,
+                resolution=resolution,
+                fade=fade,
+                **means,
+                images_per_s=round(rate, 1),
+            )
+            sums, clock, since = {}, time.monotonic(), done
+        if done % every["snapshot"] == 0 or last:
+            picture = _grid(trainer.G_ema, schedule.at(step)[0], config.seed, trainer.dtype)
+            with run.publish(f"grid-{done * config.batch // 1000:06d}kimg.png") as path:
+                path.write_bytes(encode_png(picture))
+        if done % every["checkpoint"] == 0 or last or stop.requested:
+            checkpoints.save(done, trainer.state(), {})
+        stop.check(hint)
