@@ -46,7 +46,7 @@ def read_poses(path: str | PathLike[str], skeleton: Skeleton | str | None = None
     else:
         from flexpose.poses.formats.coco import read_coco
 
-        poses = read_coco(path)
+        poses = read_coco(path, wanted)
     if wanted is None or poses.skeleton == wanted:
         return poses
     try:

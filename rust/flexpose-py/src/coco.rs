@@ -9,22 +9,30 @@ use numpy::{IntoPyArray, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyR
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// `OSError` for the file itself, `flexpose.errors.DataError` with record and field for what is in it.
+/// `OSError` where reading or writing fails; the package's own errors for a wrong path and wrong content.
 fn to_py_err(py: Python<'_>, error: CocoError, path: Option<&Path>) -> PyErr {
-    let (place, message) = match error {
-        CocoError::Io(error) => return error.into(),
-        CocoError::Malformed { place, message } => (place, message),
-    };
-    let data_error = || {
-        let kwargs = PyDict::new(py);
-        kwargs.set_item("path", path)?;
-        kwargs.set_item("record", place.record)?;
-        kwargs.set_item("field", place.field_name())?;
+    let kwargs = PyDict::new(py);
+    let own_error = |class: &str, message: String| {
         py.import("flexpose.errors")?
-            .getattr("DataError")?
+            .getattr(class)?
             .call((message,), Some(&kwargs))
     };
-    data_error().map_or_else(|error| error, PyErr::from_value)
+    let raised = match error {
+        CocoError::Io(error) => return error.into(),
+        CocoError::Open(error) => {
+            let path = path.unwrap_or(Path::new(""));
+            own_error(
+                "UsageError",
+                format!("path must be a file that can be read, got {path:?}: {error}"),
+            )
+        }
+        CocoError::Malformed { place, message } => kwargs
+            .set_item("path", path)
+            .and_then(|()| kwargs.set_item("record", place.record))
+            .and_then(|()| kwargs.set_item("field", place.field_name()))
+            .and_then(|()| own_error("DataError", message)),
+    };
+    raised.map_or_else(|error| error, PyErr::from_value)
 }
 
 #[pyfunction]

@@ -91,31 +91,29 @@ def read_coco_report(
     wanted = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     if label_field in _OWN_KEYS:
         raise UsageError(f"label_field must not be a field of COCO's own, got {label_field!r}")
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     try:
         data = _rust.read_coco(path, label_field)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError) as err:
-        if isinstance(err, DataError):
-            raise
-        raise UsageError(f"path must be a file that can be read, got {path!r}: {err}") from err
     except OSError as err:
-        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
+        raise ResourceError(f"{path}: could not be read: {err}") from err
     own = _own_skeleton(path, data, wanted)
     labels = data["labels"]
     if labels is not None:
         table, codes = labels
         labels = [table[code] for code in codes.tolist()]
-    n = len(data["ids"])
+    n, size = len(data["ids"]), data["image_size"]
+    known = size.all()
     poses = PoseSet(
         data["keypoints"].reshape(n, own.num_keypoints, 2),
         data["visibility"].reshape(n, own.num_keypoints),
         skeleton=own,
+        image_size=size if known else None,
         ids=data["ids"],
         labels=labels,
         origin=path,
     )
-    size = data["image_size"]
-    poses = poses.replace(image_size=np.where(size > 0, size, poses.image_size))
+    if not known:
+        poses = poses.replace(image_size=np.where(size > 0, size, poses.image_size))
     report = CocoReport(path=path, poses=n, **data["counts"])
     if wanted is not None and own != wanted:
         try:

@@ -2,18 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::document::{Annotation, Category, Document, NO_LABEL};
 use super::error::{shorten, CocoError, Place, Section};
-use super::parse::{Annotation, Category, Document, NO_LABEL};
 use super::{CocoPoses, Labels, ReadCounts, LABEL_FIELDS};
 
 /// Check ids across the sections and the number of keypoints, choose the skeleton and the labels.
 pub(super) fn assemble(document: Document, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
-    let categories: HashMap<i64, usize> = document
-        .categories
-        .iter()
-        .enumerate()
-        .map(|(index, category)| (category.id, index))
-        .collect();
     let mut used = vec![false; document.categories.len()];
     let mut counts = ReadCounts {
         annotations: document.annotations.len(),
@@ -46,7 +40,7 @@ pub(super) fn assemble(document: Document, label_field: Option<&str>) -> Result<
                 format!("must be the id of an image, {} is none", annotation.image_id),
             );
         };
-        let Some(&index) = categories.get(&annotation.category_id) else {
+        let Some(&index) = document.category_index.get(&annotation.category_id) else {
             return fail(
                 "category_id",
                 format!("must be the id of a category, {} is none", annotation.category_id),
@@ -100,7 +94,7 @@ pub(super) fn assemble(document: Document, label_field: Option<&str>) -> Result<
         &document.annotations,
         document.label_table,
         &document.categories,
-        &categories,
+        &document.category_index,
         &used,
         label_field,
     )?;

@@ -76,6 +76,9 @@ impl fmt::Display for Place {
 /// Why a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CocoError {
+    /// There is no file that can be opened: the caller named a wrong one.
+    #[error("{0}")]
+    Open(#[source] std::io::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("{place}{message}")]

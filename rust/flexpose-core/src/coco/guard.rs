@@ -9,7 +9,7 @@ use std::io::{self, Read};
 /// Deepest nesting; the parser's own limit for values that it does not skip.
 const MAX_DEPTH: usize = 128;
 /// Longest string in bytes: room for a picture as base64, which some tools put beside the poses.
-const MAX_STRING: usize = 32 << 20;
+const MAX_STRING: usize = 16 << 20;
 /// Longest number or bare word in bytes.
 const MAX_TOKEN: usize = 4096;
 
@@ -83,54 +83,85 @@ impl<R: Read> Guard<R> {
 
     /// Index of the first byte in `chunk` that breaks a limit.
     fn scan(&mut self, chunk: &[u8]) -> Option<(usize, Limit)> {
-        for (index, &byte) in chunk.iter().enumerate() {
+        let mut at = 0;
+        while at < chunk.len() {
+            let rest = &chunk[at..];
             match self.state {
-                State::Outside => match byte {
-                    b'[' | b'{' => {
-                        self.run = 0;
-                        self.depth += 1;
-                        if self.depth > MAX_DEPTH {
-                            return Some((index, Limit("arrays and objects may be nested", MAX_DEPTH)));
-                        }
+                State::Outside => {
+                    let gap = rest
+                        .iter()
+                        .position(|&byte| is_structural(byte))
+                        .unwrap_or(rest.len());
+                    if let Some(bad) = self.tokens(&rest[..gap]) {
+                        return Some((at + bad, Limit("bytes of a number must be", MAX_TOKEN)));
                     }
-                    b']' | b'}' => {
-                        self.run = 0;
-                        self.depth = self.depth.saturating_sub(1);
-                    }
-                    b'"' => {
-                        self.run = 0;
-                        self.state = State::InString;
-                    }
-                    b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => self.run = 0,
-                    _ => {
-                        self.run += 1;
-                        if self.run > MAX_TOKEN {
-                            return Some((index, Limit("bytes of a number must be", MAX_TOKEN)));
-                        }
-                    }
-                },
-                State::InString => {
-                    self.run += 1;
+                    at += gap;
+                    let Some(&byte) = rest.get(gap) else { break };
+                    self.run = 0;
                     match byte {
-                        b'"' => {
-                            self.run = 0;
-                            self.state = State::Outside;
+                        b'"' => self.state = State::InString,
+                        b'[' | b'{' if self.depth == MAX_DEPTH => {
+                            return Some((at, Limit("levels of arrays and objects must be", MAX_DEPTH)));
                         }
-                        b'\\' => self.state = State::Escaped,
-                        _ if self.run > MAX_STRING => {
-                            return Some((index, Limit("bytes of a string must be", MAX_STRING)));
-                        }
-                        _ => {}
+                        b'[' | b'{' => self.depth += 1,
+                        _ => self.depth = self.depth.saturating_sub(1),
                     }
+                    at += 1;
+                }
+                State::InString => {
+                    let gap = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+                    let length = gap.unwrap_or(rest.len());
+                    if self.run + length > MAX_STRING {
+                        return Some((
+                            at + MAX_STRING - self.run,
+                            Limit("bytes of a string must be", MAX_STRING),
+                        ));
+                    }
+                    self.run += length;
+                    at += length;
+                    let Some(&byte) = rest.get(length) else { break };
+                    if byte == b'"' {
+                        self.run = 0;
+                        self.state = State::Outside;
+                    } else {
+                        self.run += 1;
+                        self.state = State::Escaped;
+                    }
+                    at += 1;
                 }
                 State::Escaped => {
                     self.run += 1;
                     self.state = State::InString;
+                    at += 1;
                 }
             }
         }
         None
     }
+
+    /// Follow bare tokens through bytes outside strings and brackets; index of one byte too many.
+    fn tokens(&mut self, gap: &[u8]) -> Option<usize> {
+        if self.run + gap.len() <= MAX_TOKEN {
+            // No token can be too long here: only the last one matters, it may go on in the next chunk.
+            match gap.iter().rposition(|&byte| is_separator(byte)) {
+                Some(last) => self.run = gap.len() - 1 - last,
+                None => self.run += gap.len(),
+            }
+            return None;
+        }
+        gap.iter().position(|&byte| {
+            self.run = if is_separator(byte) { 0 } else { self.run + 1 };
+            self.run > MAX_TOKEN
+        })
+    }
+}
+
+fn is_structural(byte: u8) -> bool {
+    matches!(byte, b'"' | b'[' | b']' | b'{' | b'}')
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b',' | b':' | b' ' | b'\n' | b'\r' | b'\t')
 }
 
 impl<R: Read> Read for Guard<R> {

@@ -5,13 +5,15 @@
 //! numbers, rounded once to `f32`; nothing is shifted by half a pixel.
 
 mod assemble;
+mod document;
 mod error;
 mod guard;
 mod parse;
+mod values;
 mod write;
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
 pub use error::{CocoError, Place, Section};
@@ -27,6 +29,8 @@ pub const MAX_KEYPOINTS: usize = 1024;
 pub const MAX_BONES: usize = 1024;
 /// Longest class label, in bytes.
 pub const MAX_LABEL_BYTES: usize = 1024;
+/// Longest name of a category or a keypoint, in bytes.
+pub const MAX_NAME_BYTES: usize = 1024;
 
 /// Annotation fields that may carry the class of a pose, the first one in use wins.
 pub const LABEL_FIELDS: [&str; 3] = ["action", "label", "class"];
@@ -86,9 +90,14 @@ pub struct CocoPoses {
 ///   [`LABEL_FIELDS`] in use, else the category's name where several categories are in use.
 ///
 /// # Errors
-/// [`CocoError::Io`] if the file cannot be read, [`CocoError::Malformed`] with the place otherwise.
+/// [`CocoError::Open`] if there is no such file or it may not be read, [`CocoError::Io`] if reading fails
+/// half way, [`CocoError::Malformed`] with the place otherwise.
 pub fn read_path(path: &Path, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
-    read(File::open(path)?, label_field)
+    let file = File::open(path).map_err(CocoError::Open)?;
+    if file.metadata()?.is_dir() {
+        return Err(CocoError::Open(io::ErrorKind::IsADirectory.into()));
+    }
+    read(file, label_field)
 }
 
 /// Read COCO JSON from any byte stream; see [`read_path`].

@@ -2,103 +2,28 @@
 //!
 //! Each visitor borrows the one [`Document`], which also remembers the place that was reached.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::error::{shorten, CocoError, Place, Section};
-use super::{LABEL_FIELDS, MAX_BONES, MAX_COORDINATE, MAX_IMAGE_SIDE, MAX_KEYPOINTS, MAX_LABEL_BYTES};
+use super::document::{Annotation, Category, Document, NO_LABEL};
+use super::error::{CocoError, Place, Section};
+use super::values::{seed, Bbox, Bones, Count, Flag, Integer, Name, Names, Number, Side, Visibility};
+use super::{LABEL_FIELDS, MAX_COORDINATE, MAX_KEYPOINTS, MAX_LABEL_BYTES};
 
-/// Most keys at the top level; each is kept, to find a repeated one.
+/// Most keys at the top level, and the longest in bytes; each is kept, to find a repeated one.
 const MAX_TOP_KEYS: usize = 1000;
-/// Longest part of a key that is kept for messages.
-const MAX_FIELD_CHARS: usize = 64;
-
-/// Code of an absent label.
-pub(super) const NO_LABEL: u32 = u32::MAX;
-
-pub(super) struct Category {
-    pub id: i64,
-    pub name: Option<String>,
-    /// Not empty if there.
-    pub keypoints: Option<Vec<String>>,
-    /// Pairs of keypoints, counted from 1 as they are in the file; their range is not checked.
-    pub bones: Vec<[i64; 2]>,
-}
-
-pub(super) struct Annotation {
-    pub id: i64,
-    pub image_id: i64,
-    pub category_id: i64,
-    /// (x, y, v) triples; `None` without the key.
-    pub points: Option<usize>,
-    /// Triples with v > 0.
-    pub labelled: usize,
-    pub num_keypoints: Option<u64>,
-    pub crowd: bool,
-    /// Codes into the label table, one for each candidate field.
-    pub labels: [u32; LABEL_FIELDS.len()],
-}
-
-impl Annotation {
-    /// Whether it becomes a pose.
-    pub(super) fn kept(&self) -> bool {
-        !self.crowd && self.labelled > 0
-    }
-}
-
-/// All records; keypoints only of annotations that are kept.
-#[derive(Default)]
-pub(super) struct Document {
-    place: Place,
-    sections: HashSet<&'static str>,
-    /// Size by image id; (0, 0) if unknown.
-    pub images: HashMap<i64, (i32, i32)>,
-    pub categories: Vec<Category>,
-    pub annotations: Vec<Annotation>,
-    annotation_ids: HashSet<i64>,
-    pub coordinates: Vec<f32>,
-    pub visibility: Vec<u8>,
-    label_fields: Vec<String>,
-    /// A label of a wrong type is an error only in a field that was asked for.
-    strict_label: bool,
-    label_codes: HashMap<String, u32>,
-    pub label_table: Vec<String>,
-}
-
-impl Document {
-    fn enter(&mut self, key: &str) {
-        self.place.field.clear();
-        self.place.field.extend(key.chars().take(MAX_FIELD_CHARS));
-    }
-
-    fn label_code(&mut self, label: &str) -> u32 {
-        if let Some(&code) = self.label_codes.get(label) {
-            return code;
-        }
-        let code = self.label_table.len() as u32;
-        self.label_codes.insert(label.to_owned(), code);
-        self.label_table.push(label.to_owned());
-        code
-    }
-}
+const MAX_TOP_KEY_BYTES: usize = 256;
 
 /// Parse the whole stream.
 pub(super) fn document<'de, R: serde_json::de::Read<'de>>(
     json: &mut serde_json::Deserializer<R>,
     label_field: Option<&str>,
 ) -> Result<Document, CocoError> {
-    let mut document = Document {
-        label_fields: match label_field {
-            Some(field) => vec![field.to_owned()],
-            None => LABEL_FIELDS.map(str::to_owned).to_vec(),
-        },
-        strict_label: label_field.is_some(),
-        ..Document::default()
-    };
+    let mut document = Document::new(label_field);
     let parsed = json.deserialize_any(Top(&mut document)).and_then(|()| json.end());
     if let Err(error) = parsed {
         return Err(CocoError::from_json(error, document.place));
@@ -117,12 +42,17 @@ pub(super) fn document<'de, R: serde_json::de::Read<'de>>(
     Ok(document)
 }
 
-/// Values of a record read so far: a second one under the same key is an error.
-fn set<T, E: serde::de::Error>(slot: &mut Option<T>, value: T, key: &str) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::custom(format_args!("key `{key}` is repeated"))),
+/// Read the value of a key into its slot; a second one under the same key is an error.
+fn fill<'de, S, A>(slot: &mut Option<S::Value>, map: &mut A, seed: S) -> Result<(), A::Error>
+where
+    S: DeserializeSeed<'de>,
+    A: MapAccess<'de>,
+{
+    if slot.is_some() {
+        return Err(A::Error::custom("the key is repeated in the record"));
     }
+    *slot = Some(map.next_value_seed(seed)?);
+    Ok(())
 }
 
 /// The value of a required key.
@@ -131,18 +61,6 @@ fn require<T, E: serde::de::Error>(document: &mut Document, slot: Option<T>, key
         document.enter(key);
         E::custom("missing")
     })
-}
-
-/// Bind a seed to its visitor for values of any JSON type, so that a wrong type gets our own words.
-macro_rules! seed {
-    ($name:ident $(<$life:lifetime>)?, $value:ty, $method:ident) => {
-        impl<'de> DeserializeSeed<'de> for $name $(<$life>)? {
-            type Value = $value;
-            fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<$value, D::Error> {
-                value.$method(self)
-            }
-        }
-    };
 }
 
 /// The top-level object.
@@ -175,9 +93,9 @@ impl<'de> Visitor<'de> for Top<'_> {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
-            if seen.len() >= MAX_TOP_KEYS {
+            if seen.len() >= MAX_TOP_KEYS || key.len() > MAX_TOP_KEY_BYTES {
                 return Err(A::Error::custom(format_args!(
-                    "more than {MAX_TOP_KEYS} keys at the top level"
+                    "there may be {MAX_TOP_KEYS} keys of {MAX_TOP_KEY_BYTES} bytes at the top level"
                 )));
             }
             if !seen.insert(key) {
@@ -309,13 +227,14 @@ fn image<'de, A: MapAccess<'de>>(document: &mut Document, mut map: A) -> Result<
     let (mut id, mut width, mut height) = (None, None, None);
     while let Some(key) = map.next_key_seed(KeySeed(document))? {
         match key {
-            Key::Id => set(&mut id, map.next_value_seed(Integer)?, "id")?,
-            Key::Width => set(&mut width, map.next_value_seed(Side)?, "width")?,
-            Key::Height => set(&mut height, map.next_value_seed(Side)?, "height")?,
+            Key::Id => fill(&mut id, &mut map, Integer)?,
+            Key::Width => fill(&mut width, &mut map, Side)?,
+            Key::Height => fill(&mut height, &mut map, Side)?,
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
         }
+        document.place.field.clear();
     }
     let id = require(document, id, "id")?;
     let size = match (width, height) {
@@ -338,17 +257,19 @@ fn category<'de, A: MapAccess<'de>>(document: &mut Document, mut map: A) -> Resu
     let (mut id, mut name, mut keypoints, mut bones) = (None, None, None, None);
     while let Some(key) = map.next_key_seed(KeySeed(document))? {
         match key {
-            Key::Id => set(&mut id, map.next_value_seed(Integer)?, "id")?,
-            Key::Name => set(&mut name, map.next_value::<String>()?, "name")?,
-            Key::Keypoints => set(&mut keypoints, map.next_value_seed(Names)?, "keypoints")?,
-            Key::Skeleton => set(&mut bones, map.next_value_seed(Bones)?, "skeleton")?,
+            Key::Id => fill(&mut id, &mut map, Integer)?,
+            Key::Name => fill(&mut name, &mut map, Name)?,
+            Key::Keypoints => fill(&mut keypoints, &mut map, Names)?,
+            Key::Skeleton => fill(&mut bones, &mut map, Bones)?,
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
         }
+        document.place.field.clear();
     }
     let id = require(document, id, "id")?;
-    if document.categories.iter().any(|category| category.id == id) {
+    let index = document.categories.len();
+    if document.category_index.insert(id, index).is_some() {
         document.enter("id");
         return Err(A::Error::custom(format_args!(
             "ids must be unique, {id} came before"
@@ -371,22 +292,19 @@ fn annotation<'de, A: MapAccess<'de>>(document: &mut Document, mut map: A) -> Re
     let start = document.visibility.len();
     while let Some(key) = map.next_key_seed(KeySeed(document))? {
         match key {
-            Key::Id => set(&mut id, map.next_value_seed(Integer)?, "id")?,
-            Key::ImageId => set(&mut image_id, map.next_value_seed(Integer)?, "image_id")?,
-            Key::CategoryId => set(&mut category_id, map.next_value_seed(Integer)?, "category_id")?,
-            Key::Keypoints => set(
-                &mut points,
-                map.next_value_seed(Keypoints(document))?,
-                "keypoints",
-            )?,
-            Key::NumKeypoints => set(&mut num_keypoints, map.next_value_seed(Count)?, "num_keypoints")?,
-            Key::IsCrowd => set(&mut crowd, map.next_value_seed(Flag)?, "iscrowd")?,
-            Key::Bbox => set(&mut bbox, map.next_value_seed(Bbox)?, "bbox")?,
-            Key::Label(index) => set(&mut labels[index], map.next_value_seed(Label(document))?, "label")?,
+            Key::Id => fill(&mut id, &mut map, Integer)?,
+            Key::ImageId => fill(&mut image_id, &mut map, Integer)?,
+            Key::CategoryId => fill(&mut category_id, &mut map, Integer)?,
+            Key::Keypoints => fill(&mut points, &mut map, Keypoints(document))?,
+            Key::NumKeypoints => fill(&mut num_keypoints, &mut map, Count)?,
+            Key::IsCrowd => fill(&mut crowd, &mut map, Flag)?,
+            Key::Bbox => fill(&mut bbox, &mut map, Bbox)?,
+            Key::Label(index) => fill(&mut labels[index], &mut map, Label(document))?,
             _ => {
                 map.next_value::<IgnoredAny>()?;
             }
         }
+        document.place.field.clear();
     }
     let id = require(document, id, "id")?;
     let annotation = Annotation {
@@ -414,153 +332,6 @@ fn annotation<'de, A: MapAccess<'de>>(document: &mut Document, mut map: A) -> Re
     }
     document.annotations.push(annotation);
     Ok(())
-}
-
-/// A whole number that fits 64 bits.
-struct Integer;
-seed!(Integer, i64, deserialize_i64);
-
-impl Visitor<'_> for Integer {
-    type Value = i64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an integer of 64 bits")
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<i64, E> {
-        Ok(value)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<i64, E> {
-        i64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-}
-
-/// A width or height.
-struct Side;
-seed!(Side, i32, deserialize_i64);
-
-impl Visitor<'_> for Side {
-    type Value = i32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an integer from 1 to {MAX_IMAGE_SIDE}")
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<i32, E> {
-        match i32::try_from(value) {
-            Ok(side) if (1..=MAX_IMAGE_SIDE).contains(&value) => Ok(side),
-            _ => Err(E::invalid_value(Unexpected::Signed(value), &self)),
-        }
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<i32, E> {
-        match i64::try_from(value) {
-            Ok(value) => self.visit_i64(value),
-            Err(_) => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
-        }
-    }
-}
-
-/// A number of keypoints.
-struct Count;
-seed!(Count, u64, deserialize_u64);
-
-impl Visitor<'_> for Count {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an integer, 0 or more")
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
-        Ok(value)
-    }
-}
-
-/// 0 or 1, or the JSON words for them, which some tools write.
-struct Flag;
-seed!(Flag, bool, deserialize_any);
-
-impl Visitor<'_> for Flag {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0 or 1")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<bool, E> {
-        Ok(value)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<bool, E> {
-        match value {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
-        }
-    }
-}
-
-/// A finite number, rounded once from its decimal digits to `f32`.
-struct Number;
-seed!(Number, f32, deserialize_f32);
-
-impl Visitor<'_> for Number {
-    type Value = f32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a finite number")
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<f32, E> {
-        let rounded = value as f32; // exact: the parser has rounded already
-        if rounded.is_finite() {
-            Ok(rounded)
-        } else {
-            Err(E::invalid_value(Unexpected::Float(value), &self))
-        }
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<f32, E> {
-        Ok(value as f32)
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<f32, E> {
-        Ok(value as f32)
-    }
-}
-
-/// 0, 1 or 2, also written as 2.0.
-struct Visibility;
-seed!(Visibility, u8, deserialize_f64);
-
-impl Visitor<'_> for Visibility {
-    type Value = u8;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a visibility of 0, 1 or 2")
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u8, E> {
-        match value {
-            0.0 => Ok(0),
-            1.0 => Ok(1),
-            2.0 => Ok(2),
-            _ => Err(E::invalid_value(Unexpected::Float(value), &self)),
-        }
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u8, E> {
-        Err(E::invalid_value(Unexpected::Signed(value), &self))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u8, E> {
-        match value {
-            0..=2 => Ok(value as u8),
-            _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
-        }
-    }
 }
 
 /// x, y, v of each keypoint, appended to the document; gives the number of triples.
@@ -600,86 +371,6 @@ impl<'de> Visitor<'de> for Keypoints<'_> {
             points += 1;
         }
         Ok(points)
-    }
-}
-
-/// x, y, width, height; checked, not kept.
-struct Bbox;
-seed!(Bbox, (), deserialize_any);
-
-impl<'de> Visitor<'de> for Bbox {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of 4 finite numbers")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        for index in 0..4 {
-            if seq.next_element_seed(Number)?.is_none() {
-                return Err(A::Error::invalid_length(index, &self));
-            }
-        }
-        match seq.next_element::<IgnoredAny>()? {
-            None => Ok(()),
-            Some(_) => Err(A::Error::custom(
-                "expected an array of 4 finite numbers, got more",
-            )),
-        }
-    }
-}
-
-/// Names of a category's keypoints.
-struct Names;
-seed!(Names, Vec<String>, deserialize_any);
-
-impl<'de> Visitor<'de> for Names {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of names")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
-        let mut names: Vec<String> = Vec::new();
-        while let Some(name) = seq.next_element::<String>()? {
-            if name.is_empty() || names.contains(&name) {
-                return Err(A::Error::custom(format_args!(
-                    "keypoint names must be unique and not empty, got `{}`",
-                    shorten(&name)
-                )));
-            }
-            if names.len() == MAX_KEYPOINTS {
-                return Err(A::Error::custom(format_args!(
-                    "more than {MAX_KEYPOINTS} keypoints"
-                )));
-            }
-            names.push(name);
-        }
-        Ok(names)
-    }
-}
-
-/// Bones of a category.
-struct Bones;
-seed!(Bones, Vec<[i64; 2]>, deserialize_any);
-
-impl<'de> Visitor<'de> for Bones {
-    type Value = Vec<[i64; 2]>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of pairs of keypoints, counted from 1")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<[i64; 2]>, A::Error> {
-        let mut bones = Vec::new();
-        while let Some(bone) = seq.next_element()? {
-            if bones.len() == MAX_BONES {
-                return Err(A::Error::custom(format_args!("more than {MAX_BONES} bones")));
-            }
-            bones.push(bone);
-        }
-        Ok(bones)
     }
 }
 
