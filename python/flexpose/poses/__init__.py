@@ -1,17 +1,33 @@
 """Poses: the in-memory type, files, framing, few-shot splits, mixup and synthetic people."""
 
+from flexpose.poses.fewshot import FewShotSplit, FewShotStrategy, split_fewshot
 from flexpose.poses.files import read_poses, write_poses
 from flexpose.poses.framing import FrameMode, Frames, frame_poses, normalized_poses
+from flexpose.poses.inspect import summarize
+from flexpose.poses.mixup import MixedPoses, MixupSpace, mixup_poses, shrunken_mix_fraction
 from flexpose.poses.poseset import PoseSet
+from flexpose.poses.synth import SynthDomain, source_domain, synth_poses, target_domain
 from flexpose.skeleton.maps import map_joints
 
 __all__ = [
+    "FewShotSplit",
+    "FewShotStrategy",
     "FrameMode",
     "Frames",
+    "MixedPoses",
+    "MixupSpace",
     "PoseSet",
+    "SynthDomain",
     "frame_poses",
     "map_joints",
+    "mixup_poses",
     "normalized_poses",
     "read_poses",
+    "shrunken_mix_fraction",
+    "source_domain",
+    "split_fewshot",
+    "summarize",
+    "synth_poses",
+    "target_domain",
     "write_poses",
 ]

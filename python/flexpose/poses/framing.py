@@ -97,8 +97,8 @@ def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) 
     Args:
         poses: N poses; each needs a labelled keypoint.
         mode: ``bbox``: around the box of the labelled keypoints, its longer side enlarged by ``margin`` on
-            both ends. ``keep``: the square around the whole image, no margin. ``root``: centred on the mean of
-            the skeleton's root joints, as large as the farthest keypoint needs, with the margin of ``bbox``.
+            both ends. ``keep``: the square around the whole image, no margin. ``root``: centred on the mean
+            of the skeleton's root joints, as large as the farthest keypoint needs, margin as with ``bbox``.
         margin: share of the extent added on each side, >= 0.
 
     Returns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
@@ -229,6 +231,19 @@ class PoseSet:
     def complete(self) -> NDArray[np.bool_]:
         """[N] True where every keypoint is labelled (visible or occluded)."""
         return np.asarray((self.visibility > 0).all(axis=1))
+
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of everything that equality compares; the same on every platform."""
+        digest = hashlib.sha256(f"poses/1 {self.skeleton.fingerprint} {len(self)}".encode())
+        for array, kind in (
+            (self.keypoints + np.float32(0), "<f4"),  # -0.0 equals 0.0, so they hash alike
+            (self.visibility, "|u1"),
+            (self.image_size, "<i4"),
+            (self.ids, "<i8"),
+        ):
+            digest.update(np.ascontiguousarray(array).astype(kind, copy=False).tobytes())
+        digest.update(json.dumps(self.labels).encode())
+        return digest.hexdigest()
 
     def flipped(self) -> Self:
         """The mirror image of each pose: x becomes width - x, and left and right change places.

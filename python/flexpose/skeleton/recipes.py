@@ -66,8 +66,8 @@ _APPROXIMATE: dict[str, tuple[_Recipe, ...]] = {
     ),
 }
 
-# WFLW's points that are those of the 68: every second of the jaw's 33, the upper edge of the brows, all of the
-# nose and the mouth, and of each eye's eight all but the middles of the lids.
+# WFLW's points that are those of the 68: every second of the jaw's 33, the upper edge of the brows, all of
+# the nose and the mouth, and of each eye's eight all but the middles of the lids.
 _WFLW_OF_68: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("contour", "jaw", tuple(range(0, 33, 2))),
     ("right_brow", "right_eyebrow", (0, 1, 2, 3, 4)),
