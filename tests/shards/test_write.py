@@ -161,10 +161,11 @@ def write_grid_of_two(poses: PoseSet, path: Path, style: RenderStyle) -> None:
 def test_nothing_is_left_of_a_failed_write(
     poses: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Callable[..., Any]
 ) -> None:
-    def broken(image: np.ndarray) -> bytes:
+    def broken(*_: object, **__: object) -> bytes:
         raise MemoryError
 
     monkeypatch.setattr(write, "encode_png", broken)
+    monkeypatch.setattr(write, "encode_pngs", broken)
     with pytest.raises(MemoryError):
         writer(poses, tmp_path / "out", STYLE)
     assert list(tmp_path.iterdir()) == []
@@ -227,6 +228,6 @@ def test_style_refuses_what_is_out_of_range(field: str, value: Any) -> None:
 
 
 def test_workers_must_be_positive(poses: PoseSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="workers must be >= 1, got 0"):
+    with pytest.raises(UsageError, match="workers must be .*, got 0"):
         write_pngs(poses, tmp_path / "out", STYLE, workers=0)
     assert list(tmp_path.iterdir()) == []

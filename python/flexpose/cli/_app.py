@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 from . import poses, skeletons
 from ._errors import report, traceback_wanted
 from .doctor import doctor_cli
+from .evaluate import evaluate_cli
+from .pretrain import pretrain_cli
 from .render import render_cli
 
 __all__ = ["app", "main"]
@@ -75,6 +77,8 @@ def _options(
 
 
 _RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
+app.command("pretrain", rich_help_panel=_RUN)(pretrain_cli)
+app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
 app.command("render", rich_help_panel=_DATA)(render_cli)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)

@@ -12,10 +12,15 @@ from flexpose.errors import UsageError
 
 __all__ = [
     "ConfigOption",
+    "DryRunOption",
     "InputPoses",
     "JsonOption",
     "LimitOption",
+    "PresetOption",
+    "ResumeOption",
+    "RunArgument",
     "SeedOption",
+    "SeedOverride",
     "SetOption",
     "SkeletonOption",
     "WorkersOption",
@@ -47,6 +52,18 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any field of the configuration; may be repeated."),
+]
+
+SeedOverride = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The same seed gives the same result; 0 if none is set.")
+]
+PresetOption = Annotated[str | None, typer.Option("--preset", help="Named settings to start from.")]
+RunArgument = Annotated[Path, typer.Argument(file_okay=False, help="The run's folder.", show_default=False)]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with an interrupted run of the same settings.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved settings as JSON and stop.")
 ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_json", "print_table", "say", "stderr", "stdout"]
 
-_PIPE_COLUMNS = 160  # a pipe has no width; wide enough that no table loses text
+_PIPE_COLUMNS = 1000  # a pipe has no width: no cell is folded there
 
 
 def stdout() -> Console:
@@ -69,11 +69,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     cells = [list(row) for row in rows]
     for index, name in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[index], (int, float)) for row in cells)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         table.add_row(*[Text("-" if cell is None else str(cell)) for cell in row])
-    stdout().print(table)
+    console = stdout()
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(table)

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ._options import InputPoses, JsonOption, SeedOption, SkeletonOption
 from ._output import print_json, print_table, say
 
+if TYPE_CHECKING:
+    from flexpose.poses import FewShotStrategy
+
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Inspect, convert, split and make up poses.")
 
+
+class _Strategy(StrEnum):
+    stratified = "stratified"
+    uniform = "uniform"
+    kmeans = "kmeans"
+
+
 OutputPoses = Annotated[Path, typer.Argument(dir_okay=False, help="File to write: .json (COCO) or .npz.")]
 
 
-def _range(values: Any) -> str:
-    low, high = int(values.min()), int(values.max())
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def _about(poses: Any) -> dict[str, Any]:
-    """What `inspect` says about a pose set; every value is ready for JSON."""
-    visibility, sizes = poses.visibility, poses.image_size
-    labels: dict[str, int] = {}
-    for label in poses.labels or ():
-        labels[label] = labels.get(label, 0) + 1
-    return {
-        "poses": len(poses),
-        "complete": int(poses.complete().sum()),
-        "labelled": int((visibility > 0).any(axis=1).sum()),
-        "skeleton": poses.skeleton.name,
-        "joints": [
-            {
-                "name": name,
-                "visible": int((visibility[:, joint] == 2).sum()),
-                "occluded": int((visibility[:, joint] == 1).sum()),
-                "missing": int((visibility[:, joint] == 0).sum()),
-            }
-            for joint, name in enumerate(poses.skeleton.names)
-        ],
-        "image_width": {"min": int(sizes[:, 0].min()), "max": int(sizes[:, 0].max())} if len(poses) else None,
-        "image_height": {"min": int(sizes[:, 1].min()), "max": int(sizes[:, 1].max())}
-        if len(poses)
-        else None,
-        "labels": dict(sorted(labels.items())),
-    }
+def _spread(values: dict[str, float] | None) -> str | None:
+    if values is None:
+        return None
+    low, middle, high = (f"{values[key]:g}" for key in ("min", "median", "max"))
+    return low if low == high else f"{low} to {high}, median {middle}"
 
 
 @app.command("inspect")
@@ -56,32 +41,33 @@ def inspect_cli(file: InputPoses, skeleton: SkeletonOption = None, as_json: Json
 
     Example: `flexpose poses inspect shots.json`
     """
-    from flexpose.poses import read_poses
+    from flexpose.poses import read_poses, summarize
 
-    poses = read_poses(file, skeleton)
-    about = _about(poses)
+    about = summarize(read_poses(file, skeleton))
     if as_json:
         print_json({"path": file} | about)
         return
+    outliers = about["bone_outliers"]
     rows: list[tuple[str, object]] = [
         ("skeleton", about["skeleton"]),
         ("poses", about["poses"]),
         ("with every joint", about["complete"]),
         ("with no joint", about["poses"] - about["labelled"]),
+        ("without extent", about["no_extent"]),
+        ("image width", _spread(about["image_width"])),
+        ("image height", _spread(about["image_height"])),
+        ("pose size, px", _spread(about["box_px"])),
+        ("beyond the image", about["outside_image"]),
+        ("equal to an earlier one", about["duplicates"]),
+        ("with a far too long bone", outliers["poses"]),
     ]
-    if len(poses):
-        rows += [
-            ("image width", _range(poses.image_size[:, 0])),
-            ("image height", _range(poses.image_size[:, 1])),
-        ]
     print_table(str(file), ["what", "value"], rows)
-    print_table(
-        "Joints",
-        ["name", "visible", "occluded", "missing"],
-        [list(joint.values()) for joint in about["joints"]],
-    )
+    counts = [[joint[key] for key in ("name", "visible", "occluded", "missing")] for joint in about["joints"]]
+    print_table("Joints", ["name", "visible", "occluded", "missing"], counts)
     if about["labels"]:
         print_table("Labels", ["label", "poses"], list(about["labels"].items()))
+    if outliers["poses"]:
+        say(f"rows with a far too long bone, the first: {', '.join(map(str, outliers['rows']))}")
 
 
 @app.command("convert")
@@ -115,7 +101,7 @@ def split_cli(
         typer.Option("--shots-per-label", min=1, help="Guide poses of each label; 2 if neither is given."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="How they are chosen: stratified, uniform or kmeans.")
+        _Strategy | None, typer.Option(help="How they are chosen; else by label, or uniform with --shots.")
     ] = None,
     skeleton: SkeletonOption = None,
     seed: SeedOption = 0,
@@ -127,17 +113,9 @@ def split_cli(
     """
     from flexpose.poses import read_poses, split_fewshot, write_poses
 
-    if shots is not None and shots_per_label is not None:
-        raise typer.BadParameter("give --shots or --shots-per-label, not both")
     poses = read_poses(file, skeleton)
-    options: dict[str, Any] = {"seed": seed}
-    if strategy is not None:
-        options["strategy"] = strategy
-    if shots is not None:
-        options["shots"] = shots
-    else:
-        options["shots_per_label"] = 2 if shots_per_label is None else shots_per_label
-    split = split_fewshot(poses, **options)
+    chosen = cast("FewShotStrategy | None", strategy and strategy.value)
+    split = split_fewshot(poses, seed=seed, shots=shots, shots_per_label=shots_per_label, strategy=chosen)
     names = {
         "shots": out_dir / "shots.json",
         "rest": out_dir / "rest.json",
@@ -159,6 +137,7 @@ def synth_cli(
     out: OutputPoses,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many poses.")],
     domain: Annotated[str, typer.Option(help="Whose poses: source or target.")] = "source",
+    skeleton: SkeletonOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -166,10 +145,11 @@ def synth_cli(
 
     Example: `flexpose poses synth source.json -n 2000 --domain source`
     """
-    from flexpose.poses import write_poses
-    from flexpose.poses.synth import synth_poses
+    from flexpose.poses import synth_poses, write_poses
+    from flexpose.skeleton import load_skeleton
 
-    poses = synth_poses(count, seed=seed, domain=domain)
+    wanted = None if skeleton is None else load_skeleton(skeleton)
+    poses = synth_poses(count, seed=seed, domain=domain, skeleton=wanted)
     write_poses(poses, out)
     if as_json:
         print_json(

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flexpose._atomic import atomic_path, atomic_write
-from flexpose._cpus import allowed_threads
 from flexpose.errors import DataError, UsageError
 from flexpose.poses import frame_poses
-from flexpose.raster import encode_png, image_grid, pixels_from_normalized, rasterize
+from flexpose.raster import encode_png, encode_pngs, image_grid, pixels_from_normalized, rasterize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +85,7 @@ def _plan(poses: PoseSet, style: RenderStyle) -> _Plan:
 
 
 def _render(
-    plan: _Plan, style: RenderStyle, workers: int
+    plan: _Plan, style: RenderStyle, workers: int | None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float32]]]:
     """Yield (indices, images [n, S, S, 3], keypoints [n, K, 2] in their pixels) in the order of the input."""
     for start in range(0, len(plan.drawn), _CHUNK):
@@ -108,19 +106,11 @@ def _render(
         yield indices, images, keypoints
 
 
-def _worker_count(workers: int | None) -> int:
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers must be >= 1, got {workers}")
-    return allowed_threads() if workers is None else workers
-
-
 def _pictures(plan: _Plan, style: RenderStyle, workers: int | None) -> Iterator[_Rendered]:
     """Yield the finished pictures in the order of the input, whatever the number of workers."""
-    threads = _worker_count(workers)
-    with ThreadPoolExecutor(threads, thread_name_prefix="flexpose-png") as pool:
-        for indices, images, keypoints in _render(plan, style, threads):
-            for index, png, joints in zip(indices, pool.map(encode_png, images), keypoints, strict=True):
-                yield _Rendered(int(index), png, joints)
+    for indices, images, keypoints in _render(plan, style, workers):
+        for index, png, joints in zip(indices, encode_pngs(images, workers=workers), keypoints, strict=True):
+            yield _Rendered(int(index), png, joints)
 
 
 def _report(path: str | PathLike[str], plan: _Plan) -> RenderReport:
@@ -249,6 +239,6 @@ def write_grid(
     plan = _plan(poses, style)
     if not len(plan.drawn):
         raise DataError(f"there must be a pose to draw, got {len(poses)} poses without labelled joints")
-    images = np.concatenate([part for _, part, _ in _render(plan, style, _worker_count(workers))])
+    images = np.concatenate([part for _, part, _ in _render(plan, style, workers)])
     atomic_write(path, encode_png(image_grid(images, min(columns, len(images)))))
     return _report(path, plan)

@@ -1,0 +1,59 @@
+"""`flexpose pretrain`: the source generator."""
+
+from __future__ import annotations
+
+import typer
+
+from ._options import (
+    ConfigOption,
+    DryRunOption,
+    InputPoses,
+    JsonOption,
+    PresetOption,
+    ResumeOption,
+    RunArgument,
+    SeedOverride,
+    SetOption,
+)
+from ._output import print_json
+from ._progress import progress
+from ._settings import settings, show_settings
+
+__all__ = ["pretrain_cli"]
+
+
+def pretrain_cli(
+    poses: InputPoses,
+    run: RunArgument,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    seed: SeedOverride = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn the distribution of many source poses: writes RUN/generator.safetensors.
+
+    Example: `flexpose pretrain person_keypoints_train2017.json runs/coco --preset cpu-hour`
+    """
+    from flexpose.poses import read_poses
+    from flexpose.pretrain import PRESETS, PretrainConfig, pretrain
+
+    chosen = settings(
+        PretrainConfig,
+        preset=preset,
+        presets=PRESETS,
+        toml=config,
+        assignments=assignments,
+        options={"seed": seed},
+    )
+    if dry_run:
+        show_settings(chosen)
+        return
+    with progress() as shown:
+        written = pretrain(read_poses(poses), chosen, run, resume=resume, progress=shown)
+    if as_json:
+        print_json({"run": run, "generator": written})
+    else:
+        typer.echo(f"generator: {written}")
