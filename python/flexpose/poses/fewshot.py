@@ -59,7 +59,7 @@ def split_fewshot(
     seed: int,
     shots_per_label: int | None = None,
     shots: int | None = None,
-    strategy: FewShotStrategy | None = None,
+    strategy: str | None = None,
 ) -> FewShotSplit:
     """Choose guide poses among the complete poses of a set.
 

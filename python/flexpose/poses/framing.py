@@ -91,7 +91,7 @@ class Frames:
         return rounded
 
 
-def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) -> Frames:
+def frame_poses(poses: PoseSet, mode: str = "bbox", margin: float = 0.10) -> Frames:
     """Choose a square for each pose.
 
     Args:
@@ -131,7 +131,7 @@ def frame_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) 
     return Frames(center, reach * (1 + 2 * margin), mode, float(margin))
 
 
-def normalized_poses(poses: PoseSet, mode: FrameMode = "bbox", margin: float = 0.10) -> NDArray[np.float64]:
+def normalized_poses(poses: PoseSet, mode: str = "bbox", margin: float = 0.10) -> NDArray[np.float64]:
     """Poses in the coordinates of their own frames; see ``frame_poses``.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexpose.errors import DataError, UsageError
-from flexpose.skeleton.schema import Skeleton
+from flexpose.skeleton.schema import Skeleton, checked_names
 
 if TYPE_CHECKING:
     import os
@@ -119,7 +119,12 @@ def _from_table(table: dict[str, Any], path: Path | None) -> Skeleton:
     seed = table.get("palette_seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise DataError(f"must be an integer, got {seed!r}", path=path, field="palette_seed")
-    where = {name: index for index, name in enumerate(names) if isinstance(name, str)}
+    try:
+        checked_names(table["name"], names)  # first: what else is wrong may follow from a wrong name
+    except UsageError as err:
+        field, _, rest = str(err).partition(" ")
+        raise DataError(rest, path=path, field="keypoints" if field == "names" else field) from err
+    where = {name: index for index, name in enumerate(names)}
 
     def indices(field: str, value: object) -> list[int]:
         if not isinstance(value, list):
@@ -142,6 +147,10 @@ def _from_table(table: dict[str, Any], path: Path | None) -> Skeleton:
     for value in table.get("sigmas", []):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DataError(f"must be numbers, got {value!r}", path=path, field="sigmas")
+    for key in ("bone_colors", "joint_colors"):
+        for value in table.get(key, []):
+            if not isinstance(value, list) or len(value) != 3:
+                raise DataError(f"must be [red, green, blue] each, got {value!r}", path=path, field=key)
     try:
         return Skeleton(
             table["name"],
@@ -158,12 +167,8 @@ def _from_table(table: dict[str, Any], path: Path | None) -> Skeleton:
         )
     except DataError:
         raise
-    except (UsageError, ValueError) as err:  # numpy: ragged lists
+    except UsageError as err:  # the constructor speaks of arguments, which have the names of the keys
         field, _, rest = str(err).partition(" ")
-        if field == "names":
-            field = "keypoints"
-        if field not in known:
-            field, rest = "colors or sigmas", str(err)
         raise DataError(rest, path=path, field=field) from err
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DEFAULT_SIGMA", "MAX_KEYPOINTS", "Skeleton", "mirror_pairs"]
+__all__ = ["DEFAULT_SIGMA", "MAX_KEYPOINTS", "Skeleton", "checked_names", "mirror_pairs"]
 
 MAX_KEYPOINTS = 1024
 MAX_BONES = 1024
@@ -116,7 +116,7 @@ class Skeleton:
         joint_colors: ArrayLike | None = None,
         description: str = "",
     ) -> None:
-        names = _checked_names(name, names)
+        names = checked_names(name, names)
         k = len(names)
         if len(bones) > MAX_BONES:
             raise UsageError(f"bones must be {MAX_BONES} at most, got {len(bones)}")
@@ -244,7 +244,19 @@ class Skeleton:
         return skeleton_from_toml(source)
 
 
-def _checked_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
+def checked_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Check the name of a skeleton and those of its keypoints.
+
+    Args:
+        name: text that is not empty.
+        names: 1 to 1,024 unique texts, none empty.
+
+    Returns:
+        The keypoint names.
+
+    Raises:
+        UsageError: one of them is not as it must be.
+    """
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"name must be text that is not empty, got {name!r}")
     if isinstance(names, str) or not 1 <= len(names) <= MAX_KEYPOINTS:
@@ -282,7 +294,10 @@ def _checked_pairs(field: str, pairs: Sequence[Sequence[int]], k: int) -> tuple[
 def _checked_sigmas(sigmas: ArrayLike | None, k: int) -> NDArray[np.float64]:
     if sigmas is None:
         return np.full(k, DEFAULT_SIGMA)
-    array = np.array(sigmas, np.float64)
+    try:
+        array = np.array(sigmas, np.float64)
+    except (TypeError, ValueError) as err:
+        raise UsageError(f"sigmas must be numbers: {err}") from err
     if array.shape != (k,):
         raise UsageError(f"sigmas must be [{k}], got {list(array.shape)}")
     if not (np.isfinite(array).all() and (array > 0).all()):
@@ -293,7 +308,10 @@ def _checked_sigmas(sigmas: ArrayLike | None, k: int) -> NDArray[np.float64]:
 def _checked_colors(field: str, colors: ArrayLike | None, default: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if colors is None:
         return default.copy()
-    array = np.array(colors)
+    try:
+        array = np.array(colors)
+    except ValueError as err:
+        raise UsageError(f"{field} must be {list(default.shape)}: {err}") from err
     if array.size == 0 and default.size == 0:
         return default.copy()
     if array.shape != default.shape:
