@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["Checkpoints", "content_hash", "load_module", "load_tensors", "read_header", "save_tensors"]
+__all__ = [
+    "Checkpoints",
+    "content_hash",
+    "flat",
+    "flat_optimiser",
+    "load_module",
+    "load_optimiser",
+    "load_tensors",
+    "read_header",
+    "save_tensors",
+    "take",
+]
 
 _MAX_TENSORS = 10_000
 _KEY = "flexpose"
@@ -114,6 +125,34 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], *, path: str |
                 f"expected {list(tensor.shape)}, got {list(tensors[name].shape)}", path=path, field=name
             )
     module.load_state_dict({name: tensors[name].to(tensor.dtype) for name, tensor in own.items()})
+
+
+def flat(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under ``prefix/name``."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def take(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors that `flat` put under `prefix`, by their own names."""
+    start = f"{prefix}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def flat_optimiser(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments and counts of an optimiser under ``prefix/parameter/name``."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}/{index}/{name}": tensor for index, entry in state.items() for name, tensor in entry.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Fill an optimiser from what `flat_optimiser` gave, its prefix taken off."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 class Checkpoints:

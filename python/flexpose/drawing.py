@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .poses import Frames, PoseSet
+    from .poses import FrameMode, Frames, PoseSet
 
 __all__ = ["Drawing", "FramedPoses", "array_hash"]
 
@@ -71,7 +71,7 @@ class Drawing:
     size_px: int
     line_width_px: float = 2.0
     joint_radius_px: float = 2.0
-    frame: str = "bbox"
+    frame: FrameMode = "bbox"
     margin: float = 0.10
 
     def framed(self, poses: PoseSet) -> FramedPoses:
@@ -89,12 +89,12 @@ class Drawing:
                 f"expected poses with all {self.skeleton.num_keypoints} keypoints of {self.skeleton.name} labelled, "
                 f"got none among {len(poses)}"
             )
-        frames = frame_poses(kept, self.frame, self.margin)  # type: ignore[arg-type]
+        frames = frame_poses(kept, self.frame, self.margin)
         normalized = frames.normalize(kept.keypoints).astype(np.float32)
         return FramedPoses(normalized, kept.labels, int(len(poses) - len(kept)), frames)
 
     def images(
-        self, normalized: ArrayLike, *, layout: str = "nchw", workers: int | None = 1
+        self, normalized: ArrayLike, *, layout: Literal["nhwc", "nchw"] = "nchw", workers: int | None = 1
     ) -> NDArray[np.uint8]:
         """Draw poses given in frame coordinates [N, K, 2]: uint8 [N, 3, S, S], or [N, S, S, 3] for "nhwc"."""
         return rasterize(
@@ -104,7 +104,7 @@ class Drawing:
             size_px=self.size_px,
             line_width_px=self.line_width_px,
             joint_radius_px=self.joint_radius_px,
-            layout=layout,  # type: ignore[arg-type]
+            layout=layout,
             workers=workers,
         )
 
@@ -135,7 +135,7 @@ class Drawing:
                 int(header["size_px"]),
                 float(header["line_width_px"]),
                 float(header["joint_radius_px"]),
-                str(header["frame"]),
+                cast("FrameMode", str(header["frame"])),
                 float(header["margin"]),
             )
             fingerprint = header["skeleton_fingerprint"]

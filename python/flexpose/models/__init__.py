@@ -3,13 +3,20 @@
 from .discriminator import Discriminator
 from .generator import Generator, GeneratorConfig
 from .mapping import MappingNetwork
+from .regressor import Keypoints, Regressor, RegressorConfig
 from .synthesis import NoiseMode, SynthesisNetwork
+from .transfer import Transfer, TransferForm
 
 __all__ = [
     "Discriminator",
     "Generator",
     "GeneratorConfig",
+    "Keypoints",
     "MappingNetwork",
     "NoiseMode",
+    "Regressor",
+    "RegressorConfig",
     "SynthesisNetwork",
+    "Transfer",
+    "TransferForm",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -23,8 +25,7 @@ class MappingNetwork(nn.Module):
         self.z_dim = z_dim
         widths = [z_dim] + [w_dim] * num_layers
         self.layers = nn.ModuleList(
-            EqualLinear(a, b, activate=True, lr_multiplier=lr_multiplier)
-            for a, b in zip(widths, widths[1:], strict=False)
+            EqualLinear(a, b, activate=True, lr_multiplier=lr_multiplier) for a, b in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 

@@ -118,7 +118,7 @@ class SynthesisNetwork(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """What enters style layer `layer` (1-based): activations [N, I, H, W] and the image so far, if any.
 
-        They depend on the styles of the layers before it alone, so a transfer that starts at `layer` never changes them.
+        They depend on the styles of earlier layers alone, so a transfer that starts at `layer` never changes them.
         """
         return self._run(styles, range(1, layer), None, None, noise, dtype)
 

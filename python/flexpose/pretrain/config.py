@@ -35,7 +35,10 @@ class PretrainConfig:
     stages: tuple[tuple[int, float], ...] = ((64, 1000.0),)  # (resolution, kimg), coarse to fine
     fade_kimg: float = 10.0  # at the start of each stage but the first
     batch: int = 32
-    lr: float = 0.002
+    lr: float = 0.0025
+    noise: Literal["random", "none"] = (
+        "none"  # per-pixel noise in training; skeletons have no texture to draw with it
+    )
     r1_gamma: float = 0.5  # at size_px; scaled by the number of pixels in earlier stages
     r1_every: int = 16
     style_mixing: float = 0.5
@@ -104,7 +107,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "size_px": 64,
         "channel_base": 1024,
         "channel_max": 128,
-        "stages": ((16, 150.0), (32, 80.0), (64, 120.0)),
+        "stages": ((16, 120.0), (32, 100.0), (64, 100.0)),
         "fade_kimg": 10.0,
     },
 }

@@ -24,7 +24,7 @@ def step_seed(seed: int, *indices: int) -> int:
 def holdout_split(count: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows (shown, held out), sorted; at least one is shown."""
     order = np.random.default_rng((seed, 1)).permutation(count)
-    held = min(int(round(share * count)), count - 1)
+    held = min(round(share * count), count - 1)
     return np.sort(order[held:]), np.sort(order[:held])
 
 

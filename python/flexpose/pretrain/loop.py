@@ -13,7 +13,17 @@ import torch
 from torch.nn import functional as F
 
 from .._threads import compute_dtype
-from ..checkpoint import Checkpoints, content_hash, load_module, load_tensors, save_tensors
+from ..checkpoint import (
+    Checkpoints,
+    content_hash,
+    flat,
+    flat_optimiser,
+    load_module,
+    load_optimiser,
+    load_tensors,
+    save_tensors,
+    take,
+)
 from ..config import config_dict
 from ..drawing import Drawing
 from ..errors import DataError
@@ -119,28 +129,14 @@ class _Trainer:
     def state(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
-            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
-        for name, optimiser in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
-            for index, entry in optimiser.state_dict()["state"].items():
-                tensors |= {f"{name}/{index}/{key}": value for key, value in entry.items()}
-        return tensors
+            tensors |= flat(name, module.state_dict())
+        return tensors | flat_optimiser("opt_g", self.opt_g) | flat_optimiser("opt_d", self.opt_d)
 
     def load(self, tensors: dict[str, Tensor], path: Path) -> None:
         for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
-            prefix = f"{name}/"
-            own = {
-                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-            }
-            load_module(module, own, path=path)
-        for name, optimiser in (("opt_g", self.opt_g), ("opt_d", self.opt_d)):
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}/"):
-                    _, index, field = key.split("/")
-                    state.setdefault(int(index), {})[field] = value
-            optimiser.load_state_dict(
-                {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-            )
+            load_module(module, take(tensors, name), path=path)
+        load_optimiser(self.opt_g, take(tensors, "opt_g"))
+        load_optimiser(self.opt_d, take(tensors, "opt_d"))
 
     def _fakes(self, resolution: int, fade: float) -> Tensor:
         n = self.config.batch
@@ -155,7 +151,7 @@ class _Trainer:
             w = torch.where(early, w[:, None], other[:, None])
         styles = self.G.styles(w)
         return self.G.synthesize(
-            styles, noise="random", dtype=self.dtype, last_resolution=resolution, fade=fade
+            styles, noise=self.config.noise, dtype=self.dtype, last_resolution=resolution, fade=fade
         )
 
     def _reals(self, step: int, resolution: int, fade: float) -> Tensor:
@@ -214,8 +210,8 @@ class _Trainer:
         keep = 0.5 ** (self.config.batch / max(half_life, 1e-8))
         for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
             average.lerp_(value, 1 - keep)
-        for average, value in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
-            average.copy_(value)
+        for copied, current in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
+            copied.copy_(current)
 
 
 def _grid(
@@ -330,7 +326,8 @@ def _loop(
         figures = trainer.step(step)
         if not all(math.isfinite(value) for value in figures.values()):
             raise DataError(
-                f"training lost its numbers at step {step}: {figures}; the last good checkpoint is in {checkpoints.folder}"
+                f"training lost its numbers at step {step}: {figures}; "
+                f"the last good checkpoint is in {checkpoints.folder}"
             )
         for key, value in figures.items():
             sums.setdefault(key, []).append(value)

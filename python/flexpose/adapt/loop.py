@@ -1,0 +1,307 @@
+"""Adaptation: tau is trained so that the source generator draws the guide poses and their mixes."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .._threads import compute_dtype
+from ..checkpoint import Checkpoints, flat, flat_optimiser, load_module, load_optimiser, take
+from ..config import config_dict
+from ..errors import ConfigError, DataError, UsageError
+from ..models import Transfer
+from ..poses.mixup import mixup_poses, shrunken_mix_fraction
+from ..pretrain.beta import load_beta
+from ..pretrain.data import images_to_tensor
+from ..pretrain.loop import load_generator
+from ..raster import encode_png, image_grid
+from ..runs import Progress, RunFolder, StopSignal
+from ..sample.draw import draw_images, latents, read_keypoints
+from .adapter import save_adapter
+from .features import Gamma
+from .pairing import match_poses
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from ..drawing import Drawing, FramedPoses
+    from ..models import Generator
+    from ..models.regressor import Regressor
+    from ..poses import PoseSet
+    from .config import AdaptConfig
+
+__all__ = ["adapt"]
+
+_GRID = 36
+_POOL_STREAM = 20
+_SHRUNKEN_WARNING = 0.25
+
+
+class _Bank:
+    """The fixed training set: a style list and target features for each of T and T*."""
+
+    def __init__(self, styles: list[Tensor], features: list[Tensor], poses: NDArray[np.float32]) -> None:
+        self.styles, self.features, self.poses = styles, features, poses
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+def _training_poses(
+    shots: FramedPoses, drawing: Drawing, config: AdaptConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
+    """(T, T u T*, mixes): the guide poses, then the mixed ones."""
+    poses = shots.normalized
+    if config.flips:
+        mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
+        poses = np.concatenate([poses, mirrored])
+    if config.mixed == 0:
+        return poses, poses, None
+    mixes = mixup_poses(
+        poses,
+        config.mixed,
+        seed=config.seed,
+        beta=config.mixup_beta,
+        space=config.mixup_space,
+        skeleton=drawing.skeleton,
+        return_pairs=True,
+    )
+    return poses, np.concatenate([poses, mixes.keypoints.astype(np.float32)]), mixes
+
+
+def _paired_codes(
+    generator: Generator,
+    beta: Regressor,
+    shots: NDArray[np.float32],
+    poses: NDArray[np.float32],
+    mixes: Any,
+    config: AdaptConfig,
+    dtype: Any,
+) -> Tensor:
+    """W [T + T*, w_dim]: a code for each pose, by the pairing of the settings."""
+    with torch.inference_mode():
+        if config.pairing == "random":
+            return generator.map(
+                latents(len(poses), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
+            ).clone()
+        needed = len(poses) if config.pairing == "match" else len(shots)
+        pool = latents(max(config.pool, 2 * needed), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
+        codes = generator.map(pool)
+        drawn = read_keypoints(beta, draw_images(generator, codes, dtype=dtype), dtype=dtype)
+        if config.pairing == "match":
+            return codes[torch.from_numpy(match_poses(poses, drawn))].clone()
+        own = codes[torch.from_numpy(match_poses(shots, drawn))]
+        if mixes is None:
+            return own.clone()
+        share = torch.from_numpy(mixes.weight.astype(np.float32))[:, None]
+        mixed = share * own[mixes.first] + (1 - share) * own[mixes.second]
+        return torch.cat([own, mixed])
+
+
+def _load_sources(
+    source: Path, beta_path: Path | None
+) -> tuple[Generator, Regressor, Drawing, dict[str, Any]]:
+    generator, drawing, header = load_generator(source)
+    where = beta_path if beta_path is not None else (source if source.is_dir() else source.parent)
+    beta, beta_drawing, _ = load_beta(where)
+    drawing.check_same(beta_drawing, "generator and beta")
+    return generator, beta, drawing, header
+
+
+def adapt(
+    shots: PoseSet,
+    config: AdaptConfig,
+    run_dir: str | PathLike[str],
+    *,
+    source: str | PathLike[str],
+    beta: str | PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Carry a source generator over to the domain of a few guide poses.
+
+    No picture is read: the guide poses' coordinates are all that goes in.
+
+    Args:
+        shots: the guide poses, at least 2 fully labelled ones.
+        config: the settings.
+        run_dir: gets ``adapter.safetensors`` (tau, bound to its source by hash) and the folder ``adapt``.
+        source: a run folder or file of `pretrain`.
+        beta: a run folder or file of `train_beta`; by default beside the generator.
+        resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
+        progress: told of each iteration.
+
+    Returns:
+        The path of ``adapter.safetensors``.
+
+    Raises:
+        UsageError: too few guide poses, or generator and beta do not fit each other.
+        ConfigError: a layer that the generator does not have; a resumed run had other settings.
+        DataError: a file cannot be used, or the training lost its numbers.
+        Interrupted: SIGINT or SIGTERM came; the state is on disk.
+
+    Source: FlexPose, arXiv:2412.13463, Eq. 5 to 7.
+    """
+    progress = progress or Progress()
+    source_path = Path(source)
+    generator, regressor, drawing, header = _load_sources(source_path, None if beta is None else Path(beta))
+    if max(config.layers) > generator.num_layers:
+        raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(config.layers)}")
+    framed = drawing.framed(shots)
+    if len(framed) < 2:
+        raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
+    folder = Path(run_dir) / "adapt"
+    inputs = {"shots": framed.content_hash, "source": str(header["hash"])}
+    dtype: Any = compute_dtype(config.dtype)
+    with (
+        RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
+        StopSignal() as stop,
+    ):
+        bank, gamma = _prepare(generator, regressor, drawing, framed, config, dtype, progress)
+        transfer = Transfer.for_generator(generator, config.layers, form=config.form)
+        optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
+        checkpoints = Checkpoints(folder / "checkpoints")
+        begin = _restore(transfer, optimiser, checkpoints) if resume else 0
+        run.rewind("step", begin)
+        if begin == 0:
+            run.log(
+                step=0,
+                shots=len(framed),
+                dropped=framed.dropped,
+                bank=len(bank),
+                **_free_layers(generator, config),
+            )
+            _publish_grid(run, "grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
+        _train(
+            generator,
+            transfer,
+            optimiser,
+            bank,
+            gamma,
+            config,
+            dtype,
+            run,
+            checkpoints,
+            stop,
+            progress,
+            begin,
+        )
+        transfer.requires_grad_(False)
+        for name, tau in (("source", None), ("adapted", transfer)):
+            with torch.inference_mode():
+                codes = generator.map(latents(_GRID, generator.config.z_dim, config.seed))
+                images = draw_images(generator, codes, transfer=tau, dtype=dtype)
+            _publish_grid(run, f"grid-{name}.png", images.transpose(0, 2, 3, 1))
+        final = Path(run_dir) / "adapter.safetensors"
+        facts = {"config": config_dict(config), "shots": framed.content_hash, "num_shots": len(framed)}
+        where = source_path / "generator.safetensors" if source_path.is_dir() else source_path
+        save_adapter(final, transfer, source_hash=str(header["hash"]), source=where, facts=facts)
+    return final
+
+
+def _free_layers(generator: Generator, config: AdaptConfig) -> dict[str, Any]:
+    """What is logged of the free layers: their numbers and the pixels of their output."""
+    return {"layers": {str(layer): generator.layer_resolutions[layer - 1] for layer in sorted(config.layers)}}
+
+
+def _publish_grid(run: RunFolder, name: str, images: NDArray[np.uint8]) -> None:
+    with run.publish(name) as path:
+        path.write_bytes(encode_png(image_grid(np.ascontiguousarray(images), 9)))
+
+
+def _prepare(
+    generator: Generator,
+    beta: Regressor,
+    drawing: Drawing,
+    framed: FramedPoses,
+    config: AdaptConfig,
+    dtype: Any,
+    progress: Progress,
+) -> tuple[_Bank, Gamma]:
+    """Everything that is the same in each iteration: poses, codes, styles and target features."""
+    shots, poses, mixes = _training_poses(framed, drawing, config)
+    if mixes is not None:
+        shrunken = shrunken_mix_fraction(mixes.keypoints, shots, drawing.skeleton)
+        if shrunken > _SHRUNKEN_WARNING:
+            progress.message(
+                f"{shrunken:.0%} of the mixed poses have a limb shorter than half of any guide pose's: are left and "
+                'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
+            )
+    codes = _paired_codes(generator, beta, shots, poses, mixes, config, dtype)
+    gamma = Gamma(config.features, beta, dtype=dtype)
+    with torch.no_grad():
+        styles = generator.styles(codes)
+        features = gamma.targets(images_to_tensor(drawing.images(poses)), config.batch)
+    return _Bank(styles, features, poses), gamma
+
+
+def _restore(transfer: Transfer, optimiser: torch.optim.Adam, checkpoints: Checkpoints) -> int:
+    saved = checkpoints.latest()
+    if saved is None:
+        return 0
+    tensors, header = saved
+    load_module(transfer, take(tensors, "tau"), path=checkpoints.folder)
+    load_optimiser(optimiser, take(tensors, "adam"))
+    return int(header["step"])
+
+
+def _train(
+    generator: Generator,
+    transfer: Transfer,
+    optimiser: torch.optim.Adam,
+    bank: _Bank,
+    gamma: Gamma,
+    config: AdaptConfig,
+    dtype: Any,
+    run: RunFolder,
+    checkpoints: Checkpoints,
+    stop: StopSignal,
+    progress: Progress,
+    begin: int,
+) -> None:
+    first = min(config.layers)
+    progress.start("adapt", config.iterations)
+    progress.advance(begin)
+    clock, since, losses = time.monotonic(), begin, []
+    for step in range(begin, config.iterations):
+        # With replacement: the paper is silent, and a batch is an eighth of the set.
+        rows = torch.from_numpy(
+            np.random.default_rng((config.seed, 21, step)).integers(0, len(bank), config.batch)
+        )
+        styles = [style[rows] for style in bank.styles]
+        with torch.no_grad():  # nothing before the first free layer depends on tau
+            x, image = generator.synthesis.features_before(styles, first, dtype=dtype)
+        images = generator.synthesis(transfer(styles), dtype=dtype, start=(first, x, image))
+        loss = gamma.distance(images, [level[rows] for level in bank.features])
+        if config.lr_decay == "cosine":
+            for group in optimiser.param_groups:
+                group["lr"] = config.lr * (0.5 + 0.5 * math.cos(math.pi * step / config.iterations))
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        losses.append(loss.item())
+        done = step + 1
+        progress.advance(done, loss=losses[-1])
+        last = done == config.iterations
+        if not math.isfinite(losses[-1]) or not all(
+            bool(torch.isfinite(p).all()) for p in transfer.parameters()
+        ):
+            raise DataError(
+                f"adaptation lost its numbers at iteration {step}; the last good state is in {checkpoints.folder}"
+            )
+        if done % 20 == 0 or last:
+            rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
+            run.log(step=done, loss=round(float(np.mean(losses)), 6), images_per_s=round(rate, 1))
+            clock, since, losses = time.monotonic(), done, []
+        if done % config.checkpoint_iterations == 0 or last or stop.requested:
+            state = flat("tau", transfer.state_dict()) | flat_optimiser("adam", optimiser)
+            checkpoints.save(done, state, {})
+        stop.check("go on by the same command with --resume")

@@ -1,0 +1,76 @@
+"""Latent codes, pictures and keypoints in blocks of fixed size, so that sample i never depends on a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..pretrain.data import images_to_tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from ..models import Generator, Regressor, Transfer
+
+__all__ = ["BLOCK", "draw_images", "latents", "read_keypoints"]
+
+BLOCK = 64
+"""Samples that are computed together: a kernel may round differently for another batch size."""
+
+
+def latents(n: int, z_dim: int, seed: int, *, begin: int = 0, stream: int = 0) -> Tensor:
+    """Z [n, z_dim] standard normal; row i is a function of (seed, stream, begin + i) alone."""
+    first, last = begin // BLOCK, -(-(begin + n) // BLOCK)
+    blocks = [
+        np.random.default_rng((seed, stream, block)).standard_normal((BLOCK, z_dim), np.float32)
+        for block in range(first, last)
+    ]
+    rows = np.concatenate(blocks) if blocks else np.empty((0, z_dim), np.float32)
+    offset = begin - first * BLOCK
+    return torch.from_numpy(rows[offset : offset + n].copy())
+
+
+def _blocks(x: Tensor) -> list[Tensor]:
+    """Blocks of exactly `BLOCK` rows; the last is filled up with its first row."""
+    parts = [x[begin : begin + BLOCK] for begin in range(0, len(x), BLOCK)]
+    if parts and len(parts[-1]) < BLOCK:
+        short = parts[-1]
+        parts[-1] = torch.cat([short, short[:1].expand(BLOCK - len(short), *short.shape[1:])])
+    return parts
+
+
+@torch.inference_mode()
+def draw_images(
+    generator: Generator,
+    codes: Tensor,
+    *,
+    transfer: Transfer | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> NDArray[np.uint8]:
+    """Phi(tau(A(w))) of codes w [N, w_dim]: uint8 [N, 3, S, S]."""
+    parts = []
+    for block in _blocks(codes):
+        styles = generator.styles(block)
+        images = generator.synthesize(styles if transfer is None else transfer(styles), dtype=dtype)
+        parts.append(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy())
+    size = generator.config.size_px
+    return np.concatenate(parts)[: len(codes)] if parts else np.empty((0, 3, size, size), np.uint8)
+
+
+@torch.inference_mode()
+def read_keypoints(
+    beta: Regressor, images: NDArray[np.uint8], *, dtype: torch.dtype = torch.float32
+) -> NDArray[np.float32]:
+    """Read uint8 images [N, 3, S, S]: [N, K, 2] float32 in frame coordinates."""
+    parts = [
+        beta(images_to_tensor(block.numpy()), dtype=dtype).normalized.numpy()
+        for block in _blocks(torch.from_numpy(images))
+    ]
+    return (
+        np.concatenate(parts)[: len(images)]
+        if parts
+        else np.empty((0, beta.config.num_keypoints, 2), np.float32)
+    )

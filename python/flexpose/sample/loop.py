@@ -1,0 +1,244 @@
+"""T^ = { beta(g_t(z)) }: poses read out of what the generator draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from .._atomic import atomic_path, atomic_write
+from .._threads import compute_dtype
+from ..adapt.adapter import load_transfer, read_adapter
+from ..config import STRICT, config_dict
+from ..errors import ConfigError, DataError, UsageError
+from ..poses import PoseSet, write_poses
+from ..pretrain.beta import load_beta
+from ..pretrain.loop import load_generator
+from ..raster import encode_png, image_grid
+from ..runs import Progress, StopSignal, versions
+from .draw import BLOCK, draw_images, latents, read_keypoints
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from ..drawing import Drawing
+    from ..models import Generator, Regressor, Transfer
+
+__all__ = ["SampleConfig", "Sampler", "load_sampler", "sample"]
+
+_GRID = 36
+_CHUNK = 16 * BLOCK
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SampleConfig:
+    """How poses are sampled."""
+
+    n: int = 50_000
+    seed: int = 0
+    strength: float = 1.0  # of tau: 0 is the source, 1 the target
+    truncation: float = 1.0  # psi; below 1 poses are more usual and less varied
+    image_size: int = 256  # pixels of the square that the poses are given in
+    reject: float = 0.0  # share of the samples, the least self-consistent ones, that is drawn again
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ConfigError(f"n must be >= 1, got {self.n}")
+        if self.image_size < 1:
+            raise ConfigError(f"image_size must be >= 1, got {self.image_size}")
+        if not 0 <= self.reject <= 0.9:
+            raise ConfigError(f"reject must be in [0, 0.9], got {self.reject}")
+        if not 0 <= self.truncation <= 1:
+            raise ConfigError(f"truncation must be in [0, 1], got {self.truncation}")
+
+
+@plain_dataclass(frozen=True)
+class Sampler:
+    """Everything that turns latent codes into poses."""
+
+    generator: Generator
+    beta: Regressor
+    drawing: Drawing
+    transfer: Transfer | None
+    hashes: dict[str, str]
+
+    def draw(
+        self, n: int, seed: int, *, begin: int = 0, truncation: float = 1.0, dtype: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Samples `begin` to `begin + n`: poses [n, K, 2] in frame coordinates, and the pictures they were read from.
+
+        `begin` must be a multiple of 64.
+        """
+        z = latents(n, self.generator.config.z_dim, seed, begin=begin)
+        codes = self.generator.map(z, truncation=truncation)
+        images = draw_images(self.generator, codes, transfer=self.transfer, dtype=dtype)
+        return read_keypoints(self.beta, images, dtype=dtype), images
+
+    def residual(self, poses: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """[n] mean absolute grey-level difference of each picture and alpha(beta(picture)), 0 to 255."""
+        again = self.drawing.images(poses)
+        difference = images.astype(np.int16) - again.astype(np.int16)
+        return np.asarray(np.abs(difference).mean((1, 2, 3)), np.float64)
+
+    def reread(self, poses: PoseSet, *, dtype: Any) -> NDArray[np.float32]:
+        """beta(alpha(y)) of poses: what the measuring chain alone makes of them, [n, K, 2] in frame coordinates."""
+        return read_keypoints(
+            self.beta, self.drawing.images(self.drawing.framed(poses).normalized), dtype=dtype
+        )
+
+
+def load_sampler(
+    run_dir: str | PathLike[str],
+    *,
+    source: str | PathLike[str] | None = None,
+    beta: str | PathLike[str] | None = None,
+    strength: float = 1.0,
+) -> Sampler:
+    """Read what a run folder of `adapt` or of `pretrain` samples with.
+
+    Args:
+        run_dir: the folder, or its adapter or generator file.
+        source: where the source is, if it was moved since `adapt`.
+        beta: where beta is; by default beside the generator.
+        strength: scales tau.
+
+    Raises:
+        UsageError: something is not there, or tau belongs to another source.
+        DataError: a file cannot be used.
+    """
+    path = Path(run_dir)
+    file = path
+    if path.is_dir():
+        candidates = [path / "adapter.safetensors", path / "generator.safetensors"]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise UsageError(
+                f"{path}: expected adapter.safetensors or generator.safetensors in it, got neither"
+            )
+        file = found[0]
+    transfer_file = None
+    generator_file = file
+    if file.name.startswith("adapter"):
+        transfer_file = file
+        recorded = read_adapter(file)[1].get("source", "")
+        generator_file = Path(source) if source is not None else file.parent / str(recorded)
+        if generator_file.is_dir():
+            generator_file = generator_file / "generator.safetensors"
+        if not generator_file.is_file():
+            raise UsageError(f"{generator_file}: the source of {file} is not there; name it by --source")
+    generator, drawing, header = load_generator(generator_file)
+    regressor, beta_drawing, beta_header = load_beta(beta if beta is not None else generator_file.parent)
+    drawing.check_same(beta_drawing, "generator and beta")
+    hashes = {"generator": str(header["hash"]), "beta": str(beta_header.get("hash"))}
+    transfer = None
+    if transfer_file is not None:
+        transfer = load_transfer(transfer_file, generator, header)
+        hashes["adapter"] = str(read_adapter(transfer_file)[1].get("hash"))
+        if strength != 1:
+            transfer = transfer.scaled(strength)
+    return Sampler(generator, regressor, drawing, transfer, hashes)
+
+
+def sample(
+    run_dir: str | PathLike[str],
+    config: SampleConfig,
+    out: str | PathLike[str] | None = None,
+    *,
+    source: str | PathLike[str] | None = None,
+    beta: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> PoseSet:
+    """Sample poses, and write them if a file is named.
+
+    Sample i depends on the run, the seed and i alone, as long as nothing is rejected; with rejection the kept
+    samples are those whose residual stays below a threshold taken from the first thousand.
+
+    Args:
+        run_dir: a run folder of `adapt` or of `pretrain`.
+        config: the settings.
+        out: pose file (.json or .npz); beside it go ``OUT.grid.png`` and ``OUT.info.json``.
+        source: see `load_sampler`.
+        beta: see `load_sampler`.
+        progress: told of each block.
+
+    Returns:
+        n poses in pixels of a square of `image_size`, ids from 1.
+
+    Raises:
+        UsageError, DataError: see `load_sampler`.
+        DataError: the generator's pictures hold no number.
+        Interrupted: SIGINT or SIGTERM came; nothing was written.
+
+    Source: FlexPose, arXiv:2412.13463, Eq. 8.
+    """
+    progress = progress or Progress()
+    sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
+    dtype: Any = compute_dtype(config.dtype)
+    poses: list[NDArray[np.float32]] = []
+    residuals: list[NDArray[np.float64]] = []
+    first_images: NDArray[np.uint8] | None = None
+    threshold = np.inf
+    kept = begin = 0
+    progress.start("sample", config.n)
+    with StopSignal() as stop:
+        while kept < config.n:
+            wanted = config.n - kept if config.reject == 0 else _CHUNK
+            count = min(_CHUNK, wanted)
+            chunk, images = sampler.draw(
+                count, config.seed, begin=begin, truncation=config.truncation, dtype=dtype
+            )
+            if not np.isfinite(chunk).all():
+                raise DataError(
+                    f"sample {begin}: expected finite keypoints, got NaN or infinity", path=run_dir
+                )
+            residual = sampler.residual(chunk, images)
+            if begin == 0 and config.reject > 0:
+                threshold = float(np.quantile(residual, 1 - config.reject))
+            good = residual <= threshold
+            if first_images is None:
+                first_images = images[good][:_GRID]
+            poses.append(chunk[good])
+            residuals.append(residual[good])
+            kept, begin = kept + int(good.sum()), begin + count
+            progress.advance(min(kept, config.n))
+            stop.check("nothing was written")
+    normalized = np.concatenate(poses)[: config.n]
+    pixels = (normalized.astype(np.float64) + 1) / 2 * config.image_size
+    size = np.full((config.n, 2), config.image_size, np.int32)
+    result = PoseSet(pixels.astype(np.float32), skeleton=sampler.drawing.skeleton, image_size=size)
+    if out is not None:
+        info = {
+            "config": config_dict(config),
+            "hashes": sampler.hashes,
+            "drawn": begin,
+            "kept": config.n,
+            "residual_mean": round(float(np.concatenate(residuals)[: config.n].mean()), 4),
+            "versions": versions(),
+        }
+        _write(result, Path(out), sampler.drawing, normalized, first_images, info)
+    return result
+
+
+def _write(
+    poses: PoseSet,
+    out: Path,
+    drawing: Drawing,
+    normalized: NDArray[np.float32],
+    images: NDArray[np.uint8] | None,
+    info: dict[str, Any],
+) -> None:
+    """The poses, a grid (pictures above, the poses read from them below), and where they come from."""
+    write_poses(poses, out)
+    if images is not None:
+        read = drawing.images(normalized[: len(images)], layout="nhwc")
+        rows = np.concatenate([images.transpose(0, 2, 3, 1)[:18], read[:18]])
+        with atomic_path(out.with_name(out.name + ".grid.png")) as path:
+            path.write_bytes(encode_png(image_grid(np.ascontiguousarray(rows), 9)))
+    atomic_write(out.with_name(out.name + ".info.json"), (json.dumps(info, indent=2) + "\n").encode())
