@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
     from .skeleton import Skeleton
 
-__all__ = ["image_grid", "normalized_from_pixels", "pixels_from_normalized", "rasterize"]
+__all__ = [
+    "encode_png",
+    "encode_pngs",
+    "image_grid",
+    "normalized_from_pixels",
+    "pixels_from_normalized",
+    "rasterize",
+]
 
-_MAX_KEYPOINTS = 1024
 _MAX_SIZE_PX = 8192
 _MAX_WORKERS = 1024
 
@@ -51,8 +57,8 @@ def rasterize(
             ends visible. The coordinates of invisible joints are not looked at.
         skeleton: bones and colours; must have K keypoints.
         size_px: image side S, 1 to 8192.
-        line_width_px: full width of the bones, > 0.
-        joint_radius_px: radius of the discs; 0 draws none.
+        line_width_px: full width of the bones, above 0, at most 1024.
+        joint_radius_px: radius of the discs, at most 1024; 0 draws none.
         layout: ``nhwc`` for [N, S, S, 3], ``nchw`` for [N, 3, S, S].
         out: C-contiguous uint8 array of the result's shape to draw into; what it held is lost.
         workers: number of threads, 1 to 1024; None takes as many as the process may use.
@@ -88,7 +94,7 @@ def rasterize(
         line_width_px=_real("line_width_px", line_width_px),
         joint_radius_px=_real("joint_radius_px", joint_radius_px),
         planar=layout == "nchw",
-        workers=None if workers is None else _integer("workers", workers, _MAX_WORKERS),
+        workers=_workers(workers),
     )
     return images
 
@@ -125,6 +131,48 @@ def normalized_from_pixels(keypoints: ArrayLike, size_px: float) -> NDArray[np.f
     return _points("keypoints", keypoints) / _side(size_px) * 2.0 - 1.0
 
 
+def encode_png(image: ArrayLike) -> bytes:
+    """Encode one image as a PNG file, fast rather than as small as can be.
+
+    Args:
+        image: [H, W, 3] or [H, W] (grey) uint8.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        UsageError: wrong shape or dtype, or no pixels.
+    """
+    pixels = _array("image", image)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise UsageError(f"image must be [H, W, 3] or [H, W] uint8, got {list(pixels.shape)} {pixels.dtype}")
+    return encode_pngs(pixels[None], workers=1)[0]
+
+
+def encode_pngs(images: ArrayLike, *, workers: int | None = None) -> list[bytes]:
+    """Encode images as PNG files on several threads; the bytes are those of ``encode_png`` for each.
+
+    Args:
+        images: [N, H, W, 3] or [N, H, W] (grey) uint8.
+        workers: number of threads, 1 to 1024; None takes as many as the process may use.
+
+    Returns:
+        The bytes of each file.
+
+    Raises:
+        UsageError: wrong shape or dtype, or images without pixels.
+        ResourceError: the system starts no threads.
+    """
+    pixels = _array("images", images)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
+        raise UsageError(
+            f"images must be [N, H, W, 3] or [N, H, W] uint8, got {list(pixels.shape)} {pixels.dtype}"
+        )
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    return _rust.encode_png(np.ascontiguousarray(pixels), workers=_workers(workers))
+
+
 def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
     """Lay images out row by row, with black gaps of one pixel between them.
 
@@ -138,7 +186,7 @@ def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: wrong shape or dtype, or ``columns`` < 1.
     """
-    tiles = np.asarray(images)
+    tiles = _array("images", images)
     if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[3] != 3 or 0 in tiles.shape:
         raise UsageError(f"images must be [N, H, W, 3] uint8, got {list(tiles.shape)} {tiles.dtype}")
     number, height, width, channels = tiles.shape
@@ -214,6 +262,10 @@ def _integer(name: str, value: int, maximum: int | None = None) -> int:
         expected = ">= 1" if maximum is None else f"in [1, {maximum}]"
         raise UsageError(f"{name} must be {expected}, got {number}")
     return number
+
+
+def _workers(value: int | None) -> int | None:
+    return None if value is None else _integer("workers", value, _MAX_WORKERS)
 
 
 def _real(name: str, value: float) -> float:

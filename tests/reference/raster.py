@@ -33,7 +33,8 @@ def rasterize(
 def _draw(points, seen, skeleton, size_px, line_width_px, joint_radius_px):
     images = np.zeros((len(points), size_px, size_px, 3))
     primitives = [
-        (a, b, line_width_px / 2.0, color) for (a, b), color in zip(skeleton.bones, skeleton.bone_colors, strict=True)
+        (a, b, line_width_px / 2.0, color)
+        for (a, b), color in zip(skeleton.bones, skeleton.bone_colors, strict=True)
     ]
     if joint_radius_px > 0:
         primitives += [(k, k, joint_radius_px, color) for k, color in enumerate(skeleton.joint_colors)]

@@ -40,6 +40,10 @@ pub enum Error {
         y: f32,
     },
 
+    /// A picture is neither grey nor RGB.
+    #[error("image must have 1 or 3 channels, got {got}")]
+    Channels { got: usize },
+
     /// The encoder refused the picture.
     #[error("cannot encode the PNG: {0}")]
     Png(#[from] ::png::EncodingError),
@@ -85,7 +89,12 @@ impl Interval {
 
     /// Checks that `got` lies inside; NaN does not.
     pub(crate) fn check(self, argument: &'static str, got: f64) -> Result<()> {
-        if got > self.low && got <= self.high || self.closed && got == self.low {
+        let above = if self.closed {
+            got >= self.low
+        } else {
+            got > self.low
+        };
+        if above && got <= self.high {
             return Ok(());
         }
         Err(Error::OutOfRange {

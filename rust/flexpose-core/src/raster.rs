@@ -10,11 +10,11 @@
 //! 3. Each channel becomes `floor(c + (colour - c) * coverage + 0.5)` in `f32` without fused
 //!    multiply-add.
 //!
-//! Distances are computed in `f64` from products that are exact there, so that a segment of any finite
-//! length crosses the picture where it should; loops run over the part of the bounding box that lies
-//! on the canvas only, so that no coordinate costs more than the picture has pixels.
-//! Only IEEE operations with one correct result are used (no `hypot`, no fused operations): the bytes
-//! are the same on every CPU and for every number of threads.
+//! What a row has in common is computed in `f64` from products that are exact there, so that a segment of
+//! any finite length crosses the picture where it should; from pixel to pixel `f32` is precise enough.
+//! Loops run over the part of the bounding box that lies on the canvas only, so that no coordinate costs
+//! more than the picture has pixels. Only IEEE operations with one correct result are used (no `hypot`,
+//! nothing fused): the bytes are the same on every CPU and for every number of threads.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -26,8 +26,8 @@ use crate::threads::for_each_chunk;
 pub const MAX_KEYPOINTS: usize = 1024;
 /// Largest side of a picture in pixels.
 pub const MAX_SIZE_PX: usize = 8192;
-/// Largest width of a bone and radius of a disc in pixels.
-pub const MAX_WIDTH_PX: f64 = 16384.0;
+/// Largest width of a bone and radius of a disc in pixels; `f32` still tells distances of 1e-4 apart there.
+pub const MAX_WIDTH_PX: f64 = 1024.0;
 /// Channels of a picture: red, green, blue.
 pub const CHANNELS: usize = 3;
 
@@ -220,37 +220,31 @@ pub fn draw_into(
         Layout::Nhwc => draw_one::<false>,
         Layout::Nchw => draw_one::<true>,
     };
-    for_each_chunk(
-        out,
-        pen.image_len(),
-        workers,
-        || vec![0.0; pen.size],
-        |coverage, record, image| draw(poses, record, skeleton, pen, coverage, image),
-    )
+    for_each_chunk(out, pen.image_len(), workers, |record, image| {
+        draw(poses, record, skeleton, pen, image);
+    })
 }
 
-/// Draws one pose; `coverage` is a scratch row of the picture's width.
+/// Draws one pose.
 fn draw_one<const PLANAR: bool>(
     poses: &PoseBatch<'_>,
     record: usize,
     skeleton: &Skeleton,
     pen: &Pen,
-    coverage: &mut [f32],
     image: &mut [u8],
 ) {
     image.fill(0);
     let mut canvas = Canvas::<PLANAR> {
         image,
-        coverage,
         size: pen.size,
     };
-    for (&[parent, child], &color) in skeleton.bones.iter().zip(&skeleton.bone_colors) {
+    for (&[parent, child], color) in skeleton.bones.iter().zip(&skeleton.bone_colors) {
         if let (Some(a), Some(b)) = (poses.joint(record, parent), poses.joint(record, child)) {
             canvas.capsule(a.map(f64::from), b.map(f64::from), pen.bone_radius, color);
         }
     }
     if pen.joint_radius > 0.0 {
-        for (joint, &color) in skeleton.joint_colors.iter().enumerate() {
+        for (joint, color) in skeleton.joint_colors.iter().enumerate() {
             if let Some(center) = poses.joint(record, joint) {
                 canvas.disc(center.map(f64::from), pen.joint_radius, color);
             }
@@ -258,16 +252,20 @@ fn draw_one<const PLANAR: bool>(
     }
 }
 
+/// Pixels that are computed together. A block may reach beyond a primitive: coverage 0 changes nothing.
+const LANES: usize = 4;
+/// Colour channels of a block whose pixels lie side by side.
+const BLOCK: usize = LANES * CHANNELS;
+
 /// One picture under the pen.
 struct Canvas<'a, const PLANAR: bool> {
     image: &'a mut [u8],
-    coverage: &'a mut [f32],
     size: usize,
 }
 
 impl<const PLANAR: bool> Canvas<'_, PLANAR> {
     /// All points within `radius` of the segment from `a` to `b`; both must come from `f32`.
-    fn capsule(&mut self, a: [f64; 2], b: [f64; 2], radius: f64, color: [f32; CHANNELS]) {
+    fn capsule(&mut self, a: [f64; 2], b: [f64; 2], radius: f64, color: &[f32; CHANNELS]) {
         let reach = radius + 0.5;
         let columns = (a[0].min(b[0]) - reach, a[0].max(b[0]) + reach);
         let rows = self.span(a[1].min(b[1]) - reach, a[1].max(b[1]) + reach);
@@ -283,97 +281,150 @@ impl<const PLANAR: bool> Canvas<'_, PLANAR> {
         // exact in f64, so the offset has one rounding however far away the ends are.
         let (unit_x, unit_y) = (dx / length, dy / length);
         let offset = (b[1] * a[0] - b[0] * a[1]) / length;
+        // In a row, the line is within reach `half` columns to either side of where it crosses the row. A nearly
+        // horizontal one is so everywhere, or its crossing would be computed too roughly.
+        let steep = unit_y.abs() > 1e-9;
+        let crossing = if steep { 1.0 / unit_y } else { 0.0 };
+        let half = if steep {
+            reach * crossing.abs()
+        } else {
+            f64::INFINITY
+        };
         for row in rows {
             let y = row as f64 + 0.5;
             let line = unit_x * y + offset;
-            // Columns where the line itself is within reach; a nearly horizontal line is so all along.
-            let (mut low, mut high) = columns;
-            if unit_y.abs() > 1e-9 {
-                let (p, q) = ((line - reach) / unit_y, (line + reach) / unit_y);
-                low = low.max(p.min(q));
-                high = high.min(p.max(q));
-            }
-            // How far the pixel lies beyond either end, along the segment: negative inside.
+            let low = larger(line * crossing - half, columns.0);
+            let high = -larger(-line * crossing - half, -columns.1);
+            // How far a pixel lies beyond either end, along the segment: negative inside. Only where both this
+            // and the distance to the line are small can there be coverage, and there f32 is precise.
             let (before, beyond) = ((a[1] - y) * unit_y, (y - b[1]) * unit_y);
             self.row(row, low, high, color, |x| {
-                let across = line - unit_y * x;
-                let along = ((a[0] - x) * unit_x + before).max((x - b[0]) * unit_x + beyond);
-                let distance = if along > 0.0 {
-                    (across * across + along * along).sqrt()
-                } else {
-                    across.abs()
-                };
-                reach - distance
+                let across = (line - unit_y * x) as f32;
+                let before = ((a[0] - x) * unit_x + before) as f32;
+                let beyond = ((x - b[0]) * unit_x + beyond) as f32;
+                lanes(|step| {
+                    let across = across - unit_y as f32 * step;
+                    let before = before - unit_x as f32 * step;
+                    let beyond = beyond + unit_x as f32 * step;
+                    let along = larger(larger(before, beyond), 0.0);
+                    reach as f32 - (across * across + along * along).sqrt()
+                })
             });
         }
     }
 
     /// All points within `radius` of `center`.
-    fn disc(&mut self, center: [f64; 2], radius: f64, color: [f32; CHANNELS]) {
+    fn disc(&mut self, center: [f64; 2], radius: f64, color: &[f32; CHANNELS]) {
         let reach = radius + 0.5;
         for row in self.span(center[1] - reach, center[1] + reach) {
             let dy = row as f64 + 0.5 - center[1];
             let half = (reach * reach - dy * dy).max(0.0).sqrt();
+            let dy = dy as f32;
             self.row(row, center[0] - half, center[0] + half, color, |x| {
-                let dx = x - center[0];
-                reach - (dx * dx + dy * dy).sqrt()
+                let dx = (x - center[0]) as f32;
+                lanes(|step| {
+                    let dx = dx + step;
+                    reach as f32 - (dx * dx + dy * dy).sqrt()
+                })
             });
         }
     }
 
-    /// Rows or columns whose centre lies in `[low, high)`, clipped to the canvas.
+    /// Rows or columns whose centre lies between `low` and `high`, clipped to the canvas.
+    #[inline]
     fn span(&self, low: f64, high: f64) -> Range<usize> {
-        let first_at_or_after = |bound: f64| {
-            // The clamp makes the conversion exact; `f64::ceil` would be a library call on old CPUs.
-            let bound = (bound - 0.5).clamp(0.0, self.size as f64);
-            let whole = bound as usize;
-            whole + usize::from((whole as f64) < bound)
-        };
-        first_at_or_after(low)..first_at_or_after(high)
+        // The cast saturates: 0 for all that is negative.
+        let edge = |bound: f64| ((bound + 0.5) as u32 as usize).min(self.size);
+        edge(low)..edge(high)
     }
 
-    /// Composites `color` over the columns of a row between `low` and `high`, where `coverage_at` gives the
-    /// coverage at a column's centre before it is clamped to [0, 1].
+    /// Composites `color` over the columns of a row between `low` and `high`; `coverage_from` gives the coverage
+    /// of a block of pixels from the centre of its first.
     #[inline]
     fn row(
         &mut self,
         row: usize,
         low: f64,
         high: f64,
-        color: [f32; CHANNELS],
-        coverage_at: impl Fn(f64) -> f64,
+        color: &[f32; CHANNELS],
+        coverage_from: impl Fn(f64) -> [f32; LANES],
     ) {
         let span = self.span(low, high);
         if span.is_empty() {
             return;
         }
-        let start = row * self.size + span.start;
-        let coverage = &mut self.coverage[..span.len()];
-        for (column, value) in span.zip(coverage.iter_mut()) {
-            *value = coverage_at(column as f64 + 0.5).clamp(0.0, 1.0) as f32;
-        }
+        // Whole blocks, moved to the left where the last would leave the picture.
+        let width = span.len().next_multiple_of(LANES).min(self.size);
+        let first = span.start.min(self.size - width);
+        let columns = first..first + width;
+        let start = row * self.size + columns.start;
+        let coverages = columns
+            .step_by(LANES)
+            .map(|column| coverage_from(column as f64 + 0.5));
         if PLANAR {
-            let planes = self.image.chunks_exact_mut(self.size * self.size);
-            for (plane, color) in planes.zip(color) {
-                let pixels = &mut plane[start..start + coverage.len()];
-                for (channel, &coverage) in pixels.iter_mut().zip(coverage.iter()) {
-                    *channel = over(*channel, color, coverage);
+            let (red, rest) = self.image.split_at_mut(self.size * self.size);
+            let (green, blue) = rest.split_at_mut(self.size * self.size);
+            for (block, coverage) in coverages.enumerate() {
+                let pixels = start + block * LANES..start + width.min((block + 1) * LANES);
+                for (plane, color) in [&mut *red, &mut *green, &mut *blue].into_iter().zip(color) {
+                    composite(&mut plane[pixels.clone()], &coverage, &[*color; LANES]);
                 }
             }
         } else {
-            let pixels = &mut self.image[start * CHANNELS..(start + coverage.len()) * CHANNELS];
-            for (pixel, &coverage) in pixels.chunks_exact_mut(CHANNELS).zip(coverage.iter()) {
-                for (channel, color) in pixel.iter_mut().zip(color) {
-                    *channel = over(*channel, color, coverage);
-                }
+            let pixels = &mut self.image[start * CHANNELS..(start + width) * CHANNELS];
+            let colors: [f32; BLOCK] = std::array::from_fn(|i| color[i % CHANNELS]);
+            for (block, coverage) in pixels.chunks_mut(BLOCK).zip(coverages) {
+                let coverage: [f32; BLOCK] = std::array::from_fn(|i| coverage[i / CHANNELS]);
+                composite(block, &coverage, &colors);
             }
         }
     }
 }
 
-/// `floor(c + (colour - c) * coverage + 0.5)`; the cast truncates, which is the floor of what is not negative.
+/// Coverage of a block of pixels from its values before they are clamped to [0, 1]; `step` counts from the first.
+#[inline]
+fn lanes(at: impl Fn(f32) -> f32) -> [f32; LANES] {
+    let mut coverage = [0.0; LANES];
+    for (lane, coverage) in coverage.iter_mut().enumerate() {
+        *coverage = -larger(-1.0, -larger(at(lane as f32), 0.0));
+    }
+    coverage
+}
+
+/// The larger one; unlike `max` a single instruction, and no NaN comes here.
+#[inline]
+fn larger<T: PartialOrd>(a: T, b: T) -> T {
+    if a > b {
+        a
+    } else {
+        b
+    }
+}
+
+/// Lays colours over the channels of a block, or of the part of one that the picture has room for.
+#[inline]
+fn composite<const N: usize>(below: &mut [u8], coverage: &[f32; N], color: &[f32; N]) {
+    if let Some(below) = below.first_chunk_mut::<N>() {
+        for i in 0..N {
+            below[i] = over(below[i], color[i], coverage[i]);
+        }
+    } else {
+        for ((below, &coverage), &color) in below.iter_mut().zip(coverage).zip(color) {
+            *below = over(*below, color, coverage);
+        }
+    }
+}
+
+/// `floor(c + (colour - c) * coverage + 0.5)`
+///
+/// Adding 2^23 leaves the nearest integer in the low bits, one too many if it was rounded up. A cast would do, but
+/// those that saturate are not vectorised.
 #[inline]
 fn over(below: u8, color: f32, coverage: f32) -> u8 {
+    const TO_BITS: f32 = 8_388_608.0;
     let below = f32::from(below);
-    (below + (color - below) * coverage + 0.5) as u8
+    let value = below + (color - below) * coverage + 0.5;
+    let nearest = value + TO_BITS;
+    let rounded_up = u32::from(nearest - TO_BITS > value);
+    (nearest.to_bits() - rounded_up) as u8
 }

@@ -33,31 +33,25 @@ fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R
         })
 }
 
-/// Calls `work(state, index, chunk)` for every `chunk_len` elements of `buffer`, each exactly once.
-///
-/// `state` makes what a thread may reuse from one chunk to the next; the result must not depend on it.
+/// Calls `work(index, chunk)` for every `chunk_len` elements of `buffer`, each exactly once.
 ///
 /// # Errors
 /// [`Error::Threads`] if the system starts no thread.
-pub(crate) fn for_each_chunk<T: Send, S>(
+pub(crate) fn for_each_chunk<T: Send>(
     buffer: &mut [T],
     chunk_len: usize,
     workers: Option<NonZeroUsize>,
-    state: impl Fn() -> S + Sync + Send,
-    work: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
+    work: impl Fn(usize, &mut [T]) + Sync + Send,
 ) -> Result<()> {
     let threads = num_threads(workers, buffer.len() / chunk_len.max(1));
     if threads == 1 {
-        let mut state = state();
         for (index, chunk) in buffer.chunks_mut(chunk_len).enumerate() {
-            work(&mut state, index, chunk);
+            work(index, chunk);
         }
         return Ok(());
     }
     in_pool(threads, || {
-        buffer
-            .par_chunks_mut(chunk_len)
-            .enumerate()
-            .for_each_init(state, |state, (index, chunk)| work(state, index, chunk));
+        let chunks = buffer.par_chunks_mut(chunk_len).enumerate();
+        chunks.for_each(|(index, chunk)| work(index, chunk));
     })
 }

@@ -1,4 +1,4 @@
-//! NumPy arrays to slices of the core, with errors that name the argument.
+//! Arrays of Python to slices of the core, with errors that name the argument.
 
 use numpy::ndarray::Dimension;
 use numpy::{Element, PyArray, PyArray2, PyArrayMethods, PyReadonlyArray, PyUntypedArrayMethods};

@@ -43,7 +43,7 @@ pub fn to_py_err(py: Python<'_>, error: &Error) -> PyErr {
                 Err(err) => err,
             }
         }
-        Error::Png(_) | Error::Threads { .. } => exception(py, Kind::Resource, message, None),
+        Error::Threads { .. } => exception(py, Kind::Resource, message, None),
         _ => exception(py, Kind::Usage, message, None),
     }
 }
