@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,8 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
         _fsync(final.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder itself is wrong there is nothing to remove
+            temporary.unlink()
         if isinstance(error, OSError) and not isinstance(error, ResourceError):
             reason = "no room left for it" if error.errno in _NO_ROOM else str(error)
             raise ResourceError(f"{final}: could not be written: {reason}") from error

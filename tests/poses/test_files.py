@@ -1,0 +1,36 @@
+"""The way from a path to a reader or writer."""
+
+from __future__ import annotations
+
+import pytest
+
+from flexpose.errors import UsageError
+from flexpose.poses import read_poses, write_poses
+from flexpose.skeleton import load_skeleton
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz", ".NPZ"])
+def test_round_trip_by_ending(tmp_path, poses, ending):
+    path = tmp_path / f"p{ending}"
+    write_poses(poses, path)
+    again = read_poses(str(path))
+    assert again == poses
+    assert again.origin == str(path)
+    assert read_poses(path, "body13") == poses
+    assert read_poses(path, load_skeleton("penn13")).skeleton.name == "penn13"
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p", "p.npz.bak"])
+def test_other_endings(tmp_path, poses, name):
+    for act in (lambda: read_poses(tmp_path / name), lambda: write_poses(poses, tmp_path / name)):
+        with pytest.raises(UsageError, match=r"must end in \.json or \.npz"):
+            act()
+
+
+def test_no_such_file_and_no_such_skeleton(tmp_path, poses):
+    for name in ("p.npz", "p.json"):
+        with pytest.raises(UsageError, match="no such file"):
+            read_poses(tmp_path / name)
+    write_poses(poses, tmp_path / "p.npz")
+    with pytest.raises(UsageError, match="skeleton must be one of"):
+        read_poses(tmp_path / "p.npz", "body14")
