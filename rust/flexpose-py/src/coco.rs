@@ -9,30 +9,28 @@ use numpy::{IntoPyArray, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyR
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::errors::{exception, Kind};
+
 /// `OSError` where reading or writing fails; the package's own errors for a wrong path and wrong content.
 fn to_py_err(py: Python<'_>, error: CocoError, path: Option<&Path>) -> PyErr {
-    let kwargs = PyDict::new(py);
-    let own_error = |class: &str, message: String| {
-        py.import("flexpose.errors")?
-            .getattr(class)?
-            .call((message,), Some(&kwargs))
-    };
-    let raised = match error {
+    let (place, message) = match error {
         CocoError::Io(error) => return error.into(),
         CocoError::Open(error) => {
             let path = path.unwrap_or(Path::new(""));
-            own_error(
-                "UsageError",
-                format!("path must be a file that can be read, got {path:?}: {error}"),
-            )
+            let message = format!("path must be a file that can be read, got {path:?}: {error}");
+            return exception(py, Kind::Usage, message, None);
         }
-        CocoError::Malformed { place, message } => kwargs
-            .set_item("path", path)
-            .and_then(|()| kwargs.set_item("record", place.record))
-            .and_then(|()| kwargs.set_item("field", place.field_name()))
-            .and_then(|()| own_error("DataError", message)),
+        CocoError::Malformed { place, message } => (place, message),
     };
-    raised.map_or_else(|error| error, PyErr::from_value)
+    let details = PyDict::new(py);
+    let filled = details
+        .set_item("path", path.map(Path::as_os_str))
+        .and_then(|()| details.set_item("record", place.record))
+        .and_then(|()| details.set_item("field", place.field_name()));
+    match filled {
+        Ok(()) => exception(py, Kind::Data, message, Some(&details)),
+        Err(error) => error,
+    }
 }
 
 #[pyfunction]

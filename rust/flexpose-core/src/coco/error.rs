@@ -128,10 +128,13 @@ impl CocoError {
     }
 }
 
-/// `text`, cut after a few hundred characters.
+/// `text` without its middle, if it is longer than a message should be.
 pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+    let length = text.chars().count();
+    if length <= MAX_MESSAGE_CHARS {
+        return text.to_owned();
     }
+    let head: String = text.chars().take(MAX_MESSAGE_CHARS / 2).collect();
+    let tail: String = text.chars().skip(length - MAX_MESSAGE_CHARS / 2).collect();
+    format!("{head}...{tail}")
 }

@@ -205,7 +205,7 @@ impl Visitor<'_> for Name {
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<String, E> {
         if name.len() > MAX_NAME_BYTES {
-            return Err(E::invalid_value(Unexpected::Str(name), &self));
+            return Err(E::invalid_length(name.len(), &self));
         }
         Ok(name.to_owned())
     }
