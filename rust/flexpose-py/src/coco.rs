@@ -16,7 +16,7 @@ fn to_py_err(py: Python<'_>, error: CocoError, path: Option<&Path>) -> PyErr {
     let (place, message) = match error {
         CocoError::Io(error) => return error.into(),
         CocoError::Open(error) => {
-            let path = path.unwrap_or(Path::new(""));
+            let path = path.unwrap_or(Path::new("")).to_string_lossy();
             let message = format!("path must be a file that can be read, got {path:?}: {error}");
             return exception(py, Kind::Usage, message, None);
         }
@@ -35,11 +35,8 @@ fn to_py_err(py: Python<'_>, error: CocoError, path: Option<&Path>) -> PyErr {
 
 #[pyfunction]
 #[pyo3(signature = (path, label_field=None))]
-fn read_coco<'py>(
-    py: Python<'py>,
-    path: PathBuf,
-    label_field: Option<String>,
-) -> PyResult<Bound<'py, PyDict>> {
+#[allow(clippy::needless_pass_by_value)] // Python's calling convention
+fn read_coco(py: Python<'_>, path: PathBuf, label_field: Option<String>) -> PyResult<Bound<'_, PyDict>> {
     let poses = py
         .detach(|| coco::read_path(&path, label_field.as_deref()))
         .map_err(|error| to_py_err(py, error, Some(&path)))?;
