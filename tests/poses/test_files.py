@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from flexpose.errors import UsageError
+from flexpose.errors import DataError, UsageError
 from flexpose.poses import read_poses, write_poses
 from flexpose.skeleton import load_skeleton
 
@@ -34,3 +36,18 @@ def test_no_such_file_and_no_such_skeleton(tmp_path, poses):
     write_poses(poses, tmp_path / "p.npz")
     with pytest.raises(UsageError, match="skeleton must be one of"):
         read_poses(tmp_path / "p.npz", "body14")
+
+
+def test_a_coco_file_without_names_needs_a_skeleton(tmp_path, poses):
+    document = {
+        "images": [{"id": 1, "width": 9, "height": 9}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 2] * 13, "bbox": [0, 0, 9, 9]}
+        ],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read_poses(path, "body13").skeleton == load_skeleton("body13")
+    with pytest.raises(DataError, match=r"skeleton='body13'"):
+        read_poses(path)

@@ -111,6 +111,12 @@ def test_unknown_names_make_a_skeleton_of_the_file(tmp_path):
         read_poses(tmp_path / "fly.npz", "body13")
 
 
+def test_an_own_skeleton_of_the_same_names_is_taken(tmp_path):
+    own = Skeleton("mine", BODY.names, [(0, 1)])
+    np.savez(tmp_path / "d.npz", **_layout())
+    assert read_poses(tmp_path / "d.npz", own).skeleton == own
+
+
 def test_mapped_to_the_skeleton_that_is_wanted(tmp_path):
     coco = load_skeleton("coco17")
     p = PoseSet(np.random.default_rng(0).uniform(0, 9, (2, 17, 2)), skeleton=coco)

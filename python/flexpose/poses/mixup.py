@@ -150,9 +150,7 @@ def shrunken_mix_fraction(
     """
     if not 0 <= fraction <= 1:
         raise UsageError(f"fraction must be 0 to 1, got {fraction}")
-    mixed, given = (_checked(points, skeleton, least=1 - i) for i, points in enumerate((mixes, shots)))
-    if len(given) == 0:
-        raise UsageError("shots must hold at least one pose, got none")
+    mixed, given = _checked(mixes, skeleton, least=0), _checked(shots, skeleton, least=1)
     if len(mixed) == 0 or not skeleton.bones:
         return 0.0
     bones = np.array(skeleton.bones)
@@ -173,7 +171,7 @@ def _checked(keypoints: ArrayLike, skeleton: Skeleton | None, least: int = 2) ->
     if array.dtype.kind not in "fiu":
         raise UsageError(f"keypoints must be numbers, got {array.dtype}")
     if len(array) < least:
-        raise UsageError(f"keypoints must hold at least {least} poses, got {len(array)}")
+        raise UsageError(f"keypoints must hold at least {least} pose{'s' * (least > 1)}, got {len(array)}")
     points = array if array.dtype == np.float32 else array.astype(np.float64)
     if not np.isfinite(points).all():
         record = int((~np.isfinite(points)).any(axis=(1, 2)).argmax())

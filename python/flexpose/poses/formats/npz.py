@@ -38,7 +38,7 @@ def read_npz(path: str | PathLike[str], skeleton: Skeleton | None = None) -> Pos
 
     Args:
         path: the file.
-        skeleton: used where the file does not say joint names and has as many joints; otherwise ignored.
+        skeleton: used where the file names the same joints, or none and has as many; otherwise ignored.
 
     Returns:
         The poses with the file's own skeleton.
@@ -240,6 +240,8 @@ def _skeleton(path: Path, arrays: dict[str, NDArray[Any]], k: int, given: Skelet
     names = _texts(path, "joint_names", arrays["joint_names"])
     if len(names) != k:
         raise DataError(f"must be {k} names, got {len(names)}", path=path, field="joint_names")
+    if given is not None and given.names == tuple(names):
+        return given
     known = find_skeleton(names)
     if known is not None:
         return known
