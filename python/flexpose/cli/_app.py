@@ -9,12 +9,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flexpose._threads import calm_openmp
+
 from . import poses, skeletons
 from ._errors import report, traceback_wanted
+from .adapt import adapt_cli
+from .demo import demo_cli
 from .doctor import doctor_cli
 from .evaluate import evaluate_cli
 from .pretrain import pretrain_cli
 from .render import render_cli
+from .sample import sample_cli
+from .train_beta import train_beta_cli
 
 __all__ = ["app", "main"]
 
@@ -78,7 +84,11 @@ def _options(
 
 _RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
 app.command("pretrain", rich_help_panel=_RUN)(pretrain_cli)
+app.command("train-beta", rich_help_panel=_RUN)(train_beta_cli)
+app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
+app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
+app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
 app.command("render", rich_help_panel=_DATA)(render_cli)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
@@ -87,6 +97,7 @@ app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
 
 def main() -> None:
     """The entry point of the command; ends the process with its exit code."""
+    calm_openmp()
     try:
         app()
     except KeyboardInterrupt:  # before or after the command itself

@@ -11,6 +11,7 @@ import typer
 from flexpose.errors import UsageError
 
 __all__ = [
+    "BetaOption",
     "ConfigOption",
     "DryRunOption",
     "InputPoses",
@@ -54,6 +55,12 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set any field of the configuration; may be repeated."),
 ]
 
+BetaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--beta", exists=True, help="Run folder or file of `train-beta`; else beside the generator."
+    ),
+]
 SeedOverride = Annotated[
     int | None, typer.Option("--seed", min=0, help="The same seed gives the same result; 0 if none is set.")
 ]

@@ -1,6 +1,16 @@
 """Source training: the generator's and beta's."""
 
+from .beta import BETA_PRESETS, BetaConfig, load_beta, train_beta
 from .config import PRESETS, PretrainConfig
 from .loop import load_generator, pretrain
 
-__all__ = ["PRESETS", "PretrainConfig", "load_generator", "pretrain"]
+__all__ = [
+    "BETA_PRESETS",
+    "PRESETS",
+    "BetaConfig",
+    "PretrainConfig",
+    "load_beta",
+    "load_generator",
+    "pretrain",
+    "train_beta",
+]

@@ -1,0 +1,86 @@
+"""`flexpose adapt`: carry the source generator over to a few guide poses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexpose.errors import UsageError
+
+from ._options import (
+    BetaOption,
+    ConfigOption,
+    DryRunOption,
+    InputPoses,
+    JsonOption,
+    PresetOption,
+    ResumeOption,
+    RunArgument,
+    SeedOverride,
+    SetOption,
+)
+from ._output import print_json
+from ._progress import progress
+from ._settings import settings, show_settings
+
+__all__ = ["adapt_cli"]
+
+
+def _layers(text: str | None) -> tuple[int, ...] | None:
+    """Layer numbers from ``3`` or ``1,3``."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--layers must be numbers such as 3 or 1,3, got {text!r}") from None
+
+
+def adapt_cli(
+    shots: InputPoses,
+    run: RunArgument,
+    source: Annotated[
+        Path, typer.Option("--source", exists=True, help="Run folder of `pretrain`, or its generator file.")
+    ],
+    beta: BetaOption = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="Style layers that change, from 1, coarse to fine; 3 if unset."),
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    seed: SeedOverride = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Adapt a source generator to a few guide poses: writes RUN/adapter.safetensors. No picture is read.
+
+    Example: `flexpose adapt shots.json runs/lab --source runs/coco`
+    """
+    from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
+    from flexpose.poses import read_poses
+
+    chosen = settings(
+        AdaptConfig,
+        preset=preset,
+        presets=ADAPT_PRESETS,
+        toml=config,
+        assignments=assignments,
+        options={"layers": _layers(layers), "iterations": iterations, "lr": learning_rate, "seed": seed},
+    )
+    if dry_run:
+        show_settings(chosen)
+        return
+    with progress() as shown:
+        guides = read_poses(shots)
+        written = adapt(guides, chosen, run, source=source, beta=beta, resume=resume, progress=shown)
+    if as_json:
+        print_json({"run": run, "adapter": written, "shots": len(guides)})
+    else:
+        typer.echo(f"adapter: {written}")
