@@ -140,7 +140,14 @@ class RunFolder:
             raise ResourceError(f"{self.path}: the run folder cannot be made: {error}") from error
         self._lock = self._take_lock()
         self.stats_path = self.path / "stats.jsonl"
-        record = {"verb": verb, "config": dict(config), "inputs": dict(inputs)}
+        try:
+            self._begin({"verb": verb, "config": dict(config), "inputs": dict(inputs)}, resume=resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, record: dict[str, Any], *, resume: bool) -> None:
+        """Write the configuration down, or compare it with the one that is there."""
         config_path = self.path / "config.json"
         if config_path.exists():
             if not resume:

@@ -23,7 +23,7 @@ from ..checkpoint import (
     save_tensors,
     take,
 )
-from ..config import STRICT, config_dict
+from ..config import STRICT, config_dict, make_config
 from ..drawing import Drawing
 from ..errors import ConfigError, DataError
 from ..models.regressor import Regressor, RegressorConfig
@@ -70,6 +70,7 @@ class BetaConfig:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout must be in [0, 1), got {self.holdout}")
+        make_config(RegressorConfig, {"size_px": self.size_px, "width": self.width})
 
 
 BETA_PRESETS: dict[str, dict[str, Any]] = {
