@@ -53,9 +53,7 @@ def test_bodies(real_data, name, skeleton, count, labels):
     body = map_joints(p, load_skeleton("body13"))
     whole = body[body.complete()]
     assert len(whole) > count * 0.2
-    # Left and right are the person's own: seen from the front as often as data sets are, and not mirrored. The
-    # nose lies on the side of the chest's front, so the turn (hips, shoulders, nose) tells nothing; the arms do:
-    # an elbow is nearer to the shoulder of its own side.
+    # A joint map that crosses sides would hang the elbows on the wrong shoulders.
     own = np.linalg.norm(whole.keypoints[:, [3, 4]] - whole.keypoints[:, [1, 2]], axis=-1)
     other = np.linalg.norm(whole.keypoints[:, [3, 4]] - whole.keypoints[:, [2, 1]], axis=-1)
     assert (own < other).mean() > 0.6

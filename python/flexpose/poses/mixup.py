@@ -89,7 +89,8 @@ def mixup_poses(
         beta: lambda ~ Beta(beta, beta), > 0; 1 is uniform.
         space: ``coordinates``: straight lines between the keypoints. ``angles``: along the skeleton's
             spanning tree, each bone's direction turns on the shorter arc and its length follows the geometric
-            mean, so that limbs stay rigid; the root moves on a straight line.
+            mean, so that limbs stay rigid; the root moves on a straight line. Mixes of normalised poses may then reach beyond
+            [-1, 1], and the lines of shoulders and hips turn in the image where the poses are mirrored.
         skeleton: K keypoints; needed for ``angles``.
         labels: S labels; needed for ``within_label``.
         within_label: mix poses of one label only; each label needs two poses.
@@ -133,8 +134,8 @@ def shrunken_mix_fraction(
 ) -> float:
     """The share of mixes with a limb shorter than any guide pose has it.
 
-    Mixing a pose with a mirrored one (a front with a back view) makes shoulders and hips collapse; this
-    counts such mixes, so that a caller can warn and propose ``space="angles"`` or ``within_label``.
+    Mixing a pose with a mirrored one (a front with a back view) makes shoulders and hips collapse; this counts
+    such mixes, so that a caller can warn, and compare spaces or mixing within labels.
 
     Args:
         mixes: [n, K, 2].
