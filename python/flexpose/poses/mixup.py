@@ -89,8 +89,9 @@ def mixup_poses(
         beta: lambda ~ Beta(beta, beta), > 0; 1 is uniform.
         space: ``coordinates``: straight lines between the keypoints. ``angles``: along the skeleton's
             spanning tree, each bone's direction turns on the shorter arc and its length follows the geometric
-            mean, so that limbs stay rigid; the root moves on a straight line. Mixes of normalised poses may then reach beyond
-            [-1, 1], and the lines of shoulders and hips turn in the image where the poses are mirrored.
+            mean, so that limbs stay rigid; the root moves on a straight line. Mixes of normalised poses may
+            then reach beyond [-1, 1], and the lines of shoulders and hips turn in the image where the poses
+            are mirrored.
         skeleton: K keypoints; needed for ``angles``.
         labels: S labels; needed for ``within_label``.
         within_label: mix poses of one label only; each label needs two poses.
