@@ -32,19 +32,17 @@ class EqualLinear(nn.Module):
         out_features: int,
         *,
         activate: bool = False,
-        lr_multiplier: float = 1.0,
         bias_init: float = 0.0,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init))
         self.activate = activate
-        self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = lr_multiplier
+        self.weight_gain = 1 / math.sqrt(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to [N, in]."""
-        y = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        y = F.linear(x, self.weight * self.weight_gain, self.bias)
         return F.leaky_relu(y, _LRELU_SLOPE) * _LRELU_GAIN if self.activate else y
 
 

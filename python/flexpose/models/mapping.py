@@ -15,18 +15,18 @@ __all__ = ["MappingNetwork"]
 class MappingNetwork(nn.Module):
     """[N, z_dim] standard normal -> w [N, w_dim]; z is normalised to unit mean square first.
 
+    Its lower learning rate in adversarial training is the optimiser's affair.
+
     Source: StyleGAN, arXiv:1812.04948, section 2; f of FlexPose's Eq. 3.
     """
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, num_layers: int, *, lr_multiplier: float = 0.01) -> None:
+    def __init__(self, z_dim: int, w_dim: int, num_layers: int) -> None:
         super().__init__()
         self.z_dim = z_dim
         widths = [z_dim] + [w_dim] * num_layers
-        self.layers = nn.ModuleList(
-            EqualLinear(a, b, activate=True, lr_multiplier=lr_multiplier) for a, b in pairwise(widths)
-        )
+        self.layers = nn.ModuleList(EqualLinear(a, b, activate=True) for a, b in pairwise(widths))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ __all__ = ["PRESETS", "PretrainConfig"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainConfig:
-    """Source training: StyleGAN2's protocol, grown through the resolutions of `stages`.
+    """Source training: drawing lessons (`warmup`), then StyleGAN2's protocol through the resolutions of `stages`.
 
     Lengths are in kimg, thousands of real pictures shown to the discriminator. The time of a schedule is the
     machine's affair; its result is not.
@@ -34,14 +34,20 @@ class PretrainConfig:
     channel_max: int = 128
     stages: tuple[tuple[int, float], ...] = ((64, 1000.0),)  # (resolution, kimg), coarse to fine
     fade_kimg: float = 10.0  # at the start of each stage but the first
+    warmup: tuple[
+        tuple[int, float], ...
+    ] = ()  # drawing lessons: (resolution, kimg); () is the paper's training
+    warmup_lr: float = 0.06
+    judge_first_kimg: float = 0.0  # after the lessons: pictures for the discriminator alone
     batch: int = 32
     lr: float = 0.0025
     noise: Literal["random", "none"] = (
         "none"  # per-pixel noise in training; skeletons have no texture to draw with it
     )
+    mapping_lr_multiplier: float = 0.01
     r1_gamma: float = 0.5  # at size_px; scaled by the number of pixels in earlier stages
     r1_every: int = 16
-    style_mixing: float = 0.5
+    style_mixing: float = 0.9
     ema_half_life_kimg: float = 10.0
     ema_rampup: float = 0.05
     flips: bool = True
@@ -58,10 +64,16 @@ class PretrainConfig:
             raise ConfigError(f"stages must grow from >= 8 to size_px = {self.size_px}, got {sides}")
         if any(side & (side - 1) for side in sides) or any(kimg <= 0 for _, kimg in self.stages):
             raise ConfigError(f"stages must be powers of two with kimg > 0, got {self.stages}")
+        if any(side & (side - 1) or not 8 <= side <= self.size_px or kimg <= 0 for side, kimg in self.warmup):
+            raise ConfigError(
+                f"warmup must be powers of two from 8 to size_px with kimg > 0, got {self.warmup}"
+            )
         positive = (
             "line_width_px",
             "batch",
             "lr",
+            "warmup_lr",
+            "mapping_lr_multiplier",
             "r1_every",
             "ema_half_life_kimg",
             "snapshot_kimg",
@@ -70,7 +82,7 @@ class PretrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
-        for name in ("fade_kimg", "r1_gamma", "joint_radius_px", "margin", "ema_rampup"):
+        for name in ("fade_kimg", "judge_first_kimg", "r1_gamma", "joint_radius_px", "margin", "ema_rampup"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name in ("style_mixing", "holdout"):
@@ -80,7 +92,7 @@ class PretrainConfig:
     @property
     def total_kimg(self) -> float:
         """Length of the whole schedule."""
-        return sum(kimg for _, kimg in self.stages)
+        return sum(kimg for _, kimg in (*self.warmup, *self.stages))
 
     def generator_config(self) -> GeneratorConfig:
         """Sizes of the generator."""
@@ -97,8 +109,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mapping_layers": 2,
         "channel_base": 512,
         "channel_max": 64,
-        "stages": ((16, 10.0), (32, 10.0)),
-        "fade_kimg": 2.0,
+        "warmup": ((16, 30.0), (32, 20.0)),
+        "stages": ((32, 10.0),),
+        "judge_first_kimg": 2.0,
+        "style_mixing": 0.0,
         "snapshot_kimg": 5.0,
         "ema_half_life_kimg": 2.0,
     },
@@ -107,8 +121,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "size_px": 64,
         "channel_base": 1024,
         "channel_max": 128,
-        "stages": ((16, 120.0), (32, 100.0), (64, 100.0)),
-        "fade_kimg": 10.0,
+        "warmup": ((16, 120.0), (32, 60.0), (64, 80.0)),
+        "stages": ((64, 200.0),),
+        "judge_first_kimg": 10.0,
+        "style_mixing": 0.0,
     },
 }
 """Named settings of `flexpose pretrain --preset`."""

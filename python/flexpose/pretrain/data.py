@@ -67,13 +67,25 @@ class PoseBatches:
         chosen = self.normalized[rows]
         if self.flips:
             mirrored = np.random.default_rng((self.seed, 3, step)).random(self.batch) < 0.5
-            swapped = chosen[:, self.drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
-            chosen = np.where(mirrored[:, None, None], swapped, chosen)
+            chosen = np.where(mirrored[:, None, None], self._mirrored(chosen), chosen)
         return chosen
+
+    def with_mirrored(self) -> NDArray[np.float32]:
+        """All poses [N, K, 2], and their mirror images after them where flips are on."""
+        if not self.flips:
+            return self.normalized
+        return np.concatenate([self.normalized, self._mirrored(self.normalized)])
+
+    def _mirrored(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
+        return poses[:, self.drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
 
     def images(self, step: int, resolution: int | None = None) -> torch.Tensor:
         """[batch, 3, resolution, resolution] float32 in [-1, 1], averaged down from the drawing's size."""
-        full = images_to_tensor(self.drawing.images(self.poses(step)))
+        return self.drawn(self.poses(step), resolution)
+
+    def drawn(self, poses: NDArray[np.float32], resolution: int | None = None) -> torch.Tensor:
+        """[N, 3, resolution, resolution] of poses [N, K, 2], as `images`."""
+        full = images_to_tensor(self.drawing.images(poses))
         if resolution is None or resolution == self.drawing.size_px:
             return full
         return F.avg_pool2d(full, self.drawing.size_px // resolution)

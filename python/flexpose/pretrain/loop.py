@@ -32,6 +32,7 @@ from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
 from .data import PoseBatches, holdout_split, step_seed
+from .warmup import PoseCode, pyramid_loss
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -85,15 +86,17 @@ def load_generator(path: str | PathLike[str]) -> tuple[Generator, Drawing, dict[
 
 
 class _Schedule:
-    """Where a step stands: stage resolution, how far the stage's new layers are faded in, pictures shown."""
+    """Where a step stands: in the lessons or in the game, at which resolution, and how far that is faded in."""
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
+        self.sides = [side for side, _ in (*config.warmup, *config.stages)]
         self.ends: list[int] = []
         total = 0
-        for _, kimg in config.stages:
+        for _, kimg in (*config.warmup, *config.stages):
             total += math.ceil(kimg * 1000 / config.batch)
             self.ends.append(total)
+        self.game = self.ends[len(config.warmup) - 1] if config.warmup else 0  # the first adversarial step
 
     @property
     def steps(self) -> int:
@@ -104,8 +107,18 @@ class _Schedule:
         stage = next(i for i, end in enumerate(self.ends) if step < end)
         begin = self.ends[stage - 1] if stage else 0
         fade_steps = self.config.fade_kimg * 1000 / self.config.batch
-        fade = 1.0 if stage == 0 or fade_steps == 0 else min(1.0, (step - begin + 1) / fade_steps)
-        return self.config.stages[stage][0], fade
+        grown = stage > len(self.config.warmup) and fade_steps > 0
+        return self.sides[stage], min(1.0, (step - begin + 1) / fade_steps) if grown else 1.0
+
+    def warmup_lr(self, step: int) -> float:
+        """Cosine from `warmup_lr` to the game's rate, after a hundred steps of warming up."""
+        high, low = self.config.warmup_lr, self.config.lr
+        share = 0.5 + 0.5 * math.cos(math.pi * step / self.game)
+        return (low + (high - low) * share) * min(1.0, (step + 1) / 100)
+
+    def judge_alone(self, step: int) -> bool:
+        """Whether the discriminator learns alone at this step, so that its first word is worth something."""
+        return (step - self.game) * self.config.batch < self.config.judge_first_kimg * 1000
 
 
 class _Trainer:
@@ -119,8 +132,10 @@ class _Trainer:
         self.G = Generator(config.generator_config())
         self.D = Discriminator(config.size_px, config.channel_base, config.channel_max)
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
-        # The mapping's lower learning rate is in its layers: their stored weights are 100 times as large.
-        self.opt_g = torch.optim.Adam(self.G.parameters(), lr=config.lr, betas=_ADAM_BETAS, eps=1e-8)
+        mapping = list(self.G.mapping.parameters())
+        rest = [p for name, p in self.G.named_parameters() if not name.startswith("mapping.")]
+        self.opt_g = torch.optim.Adam([{"params": mapping}, {"params": rest}], lr=config.lr, eps=1e-8)
+        self.code = PoseCode(batches.with_mirrored(), config.z_dim) if config.warmup else None
         # Lazy R1: StyleGAN2, appendix B; the optimiser's time constants follow the share of regularised steps.
         ratio = config.r1_every / (config.r1_every + 1)
         betas = (_ADAM_BETAS[0] ** ratio, _ADAM_BETAS[1] ** ratio)
@@ -162,17 +177,56 @@ class _Trainer:
         return images
 
     def step(self, step: int) -> dict[str, float]:
-        """One generator and one discriminator step; returns the losses."""
+        """One step of the schedule; returns the losses."""
         torch.manual_seed(step_seed(self.config.seed, 1, step))
+        if step < self.schedule.game:
+            figures = self._lesson(step)
+        else:
+            if step == self.schedule.game:
+                self.opt_g.state.clear()
+            figures = self._round(step)
+        self._average(step)
+        return figures
+
+    def _set_generator_rate(self, mapping_lr: float, lr: float, betas: tuple[float, float]) -> None:
+        for group, rate in zip(self.opt_g.param_groups, (mapping_lr, lr), strict=True):
+            group["lr"], group["betas"] = rate, betas
+
+    def _lesson(self, step: int) -> dict[str, float]:
+        """Draw what a linear code of the poses says; half of the codes are real poses', half are random."""
+        if self.code is None:
+            raise ValueError("a lesson needs warmup stages")
+        resolution, _ = self.schedule.at(step)
+        rate = self.schedule.warmup_lr(step)
+        self._set_generator_rate(rate, rate, (0.9, 0.99))
+        rng = np.random.default_rng((self.config.seed, 5, step))
+        half = self.config.batch // 2
+        real = self.code.latents(self.batches.poses(step)[:half], rng)
+        free = rng.standard_normal((self.config.batch - half, self.config.z_dim), np.float32)
+        z = np.concatenate([real, free])
+        targets = self.batches.drawn(self.code.poses(z), resolution)
+        styles = self.G.styles(self.G.map(torch.from_numpy(z)))
+        images = self.G.synthesize(styles, noise="none", dtype=self.dtype, last_resolution=resolution)
+        loss = pyramid_loss(images, targets)
+        self.opt_g.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.opt_g.step()
+        return {"loss_drawing": loss.item()}
+
+    def _round(self, step: int) -> dict[str, float]:
+        """One generator and one discriminator step of the adversarial game."""
         resolution, fade = self.schedule.at(step)
         judge = {"dtype": self.dtype, "fade": fade}
-
-        self.D.requires_grad_(False)
-        fakes = self._fakes(resolution, fade)
-        loss_g = F.softplus(-self.D(fakes, **judge)).mean()
-        self.opt_g.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss_g)
-        self.opt_g.step()
+        lr = self.config.lr
+        self._set_generator_rate(lr * self.config.mapping_lr_multiplier, lr, _ADAM_BETAS)
+        figures = {}
+        if not self.schedule.judge_alone(step):
+            self.D.requires_grad_(False)
+            loss_g = F.softplus(-self.D(self._fakes(resolution, fade), **judge)).mean()
+            self.opt_g.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss_g)
+            self.opt_g.step()
+            figures["loss_g"] = loss_g.item()
 
         self.D.requires_grad_(True)
         self.opt_d.zero_grad(set_to_none=True)
@@ -182,8 +236,7 @@ class _Trainer:
         logits_fake, logits_real = self.D(fakes, **judge), self.D(reals, **judge)
         loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
         torch.autograd.backward(loss_d)
-        figures = {
-            "loss_g": loss_g.item(),
+        figures |= {
             "loss_d": loss_d.item(),
             "real": logits_real.mean().item(),
             "fake": logits_fake.mean().item(),
@@ -191,7 +244,6 @@ class _Trainer:
         if step % self.config.r1_every == 0 and self.config.r1_gamma > 0:
             figures["r1"] = self._r1(reals, resolution, judge)
         self.opt_d.step()
-        self._average(step)
         return figures
 
     def _r1(self, reals: Tensor, resolution: int, judge: dict[str, Any]) -> float:
