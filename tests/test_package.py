@@ -172,6 +172,8 @@ def test_nothing_forbidden_is_in_the_tree() -> None:
 )
 def test_deny_list_bites(planted: str, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "hostile.py").write_text("import pickle\n", encoding="utf-8")
     (tmp_path / "good.py").write_text("model.eval()\nnp.load('x', allow_pickle=False)\n", encoding="utf-8")
     assert run_deny(tmp_path).returncode == 0
     (tmp_path / "bad.py").write_text(planted + "\n", encoding="utf-8")

@@ -85,7 +85,8 @@ def findings(root: Path) -> Iterator[str]:
             for pattern, reason in _TEXT.items():
                 if pattern.search(line):
                     yield f"{where}:{number}: {reason}"
-        if path.suffix in {".py", ".pyi"}:
+        # Tests make hostile files and copy objects between processes; they read what they wrote themselves.
+        if path.suffix in {".py", ".pyi"} and not where.startswith("tests/"):
             try:
                 yield from (f"{where}:{number}: {reason}" for number, reason in _in_python(text))
             except SyntaxError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flexpose.config import config_dict, load_config
 from flexpose.errors import UsageError
 
 from ._options import parse_settings
@@ -34,6 +33,8 @@ def settings(
         UsageError: there is no such preset, or an assignment is not KEY=VALUE.
         ConfigError: a key is unknown, or a value is wrong.
     """
+    from flexpose.config import load_config
+
     known = presets or {}
     if preset is not None and preset not in known:
         raise UsageError(f"--preset must be one of {', '.join(sorted(known))}, got {preset!r}")
@@ -44,4 +45,6 @@ def settings(
 
 def show_settings(config: Any) -> None:
     """Print a configuration as JSON, for --dry-run."""
+    from flexpose.config import config_dict
+
     print_json(config_dict(config))

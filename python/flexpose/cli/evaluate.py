@@ -37,6 +37,10 @@ def evaluate_cli(
     baselines: Annotated[
         bool | None, typer.Option("--baselines/--no-baselines", help="Measure the ways of not learning, too.")
     ] = None,
+    beta: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Run folder of `train-beta`; adds the floor of the measuring chain."),
+    ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     seed: SeedOverride = None,
@@ -61,14 +65,19 @@ def evaluate_cli(
         show_settings(chosen)
         return
     with progress() as shown:
+        target_poses = read_poses(target)
         report = evaluate(
             read_poses(generated),
-            read_poses(target),
+            target_poses,
             shots=None if shots is None else read_poses(shots),
             source=None if source is None else read_poses(source),
             config=chosen,
             progress=shown,
         )
+        if beta is not None:
+            from flexpose.pretrain.beta import reread_poses
+
+            report.add_row("target drawn and read by beta", reread_poses(beta, target_poses))
     for path in out or []:
         text = report.to_json() if path.suffix == ".json" else report.to_markdown()
         atomic_write(path, text.encode())
