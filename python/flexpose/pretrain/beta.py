@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..poses import PoseSet
 
-__all__ = ["BETA_PRESETS", "BetaConfig", "load_beta", "read_images", "train_beta"]
+__all__ = ["BETA_PRESETS", "BetaConfig", "load_beta", "read_images", "reread_poses", "train_beta"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -110,6 +110,34 @@ def read_images(
             read = beta(images_to_tensor(images[begin : begin + batch]), dtype=dtype)
             parts.append(read.normalized.numpy())
     return np.concatenate(parts) if parts else np.empty((0, beta.config.num_keypoints, 2), np.float32)
+
+
+def reread_poses(
+    path: str | PathLike[str], poses: PoseSet, *, limit: int = 50_000, seed: int = 0
+) -> NDArray[np.float32]:
+    """Read drawn poses back, beta(alpha(y)): what drawing and reading alone make of poses.
+
+    Args:
+        path: a file of `train_beta`, or the run folder that holds one.
+        poses: N poses; those without all keypoints are left out.
+        limit: of more poses than these a random choice is read.
+        seed: of the choice.
+
+    Returns:
+        [N, K, 2] in frame coordinates. Its distance from the poses is the floor of every figure that is measured
+        through beta.
+
+    Raises:
+        UsageError, DataError: see `load_beta` and `Drawing.framed`.
+    """
+    beta, drawing, _ = load_beta(path)
+    normalized = drawing.framed(poses).normalized
+    if len(normalized) > limit:
+        rows = np.random.default_rng(seed).choice(len(normalized), limit, replace=False)
+        normalized = normalized[np.sort(rows)]
+    dtype: Any = compute_dtype("auto")
+    chunks = [normalized[begin : begin + 2048] for begin in range(0, len(normalized), 2048)]
+    return np.concatenate([read_images(beta, drawing.images(chunk), dtype=dtype) for chunk in chunks])
 
 
 def _spoil(images: Tensor) -> Tensor:

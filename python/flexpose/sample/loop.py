@@ -87,12 +87,6 @@ class Sampler:
         difference = images.astype(np.int16) - again.astype(np.int16)
         return np.asarray(np.abs(difference).mean((1, 2, 3)), np.float64)
 
-    def reread(self, poses: PoseSet, *, dtype: Any) -> NDArray[np.float32]:
-        """beta(alpha(y)) of poses: what the measuring chain alone makes of them, [n, K, 2] in frame coordinates."""
-        return read_keypoints(
-            self.beta, self.drawing.images(self.drawing.framed(poses).normalized), dtype=dtype
-        )
-
 
 def load_sampler(
     run_dir: str | PathLike[str],
