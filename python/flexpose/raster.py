@@ -71,16 +71,15 @@ def rasterize(
         DataError: a visible joint is NaN or infinite in float32; ``record`` is the index of its pose.
         ResourceError: there is no memory for the images, or the system starts no threads.
 
-    Source: images of poses after Section 3 of few-shot pose distribution adaptation, which leaves the drawing
-    open; the coverage is the usual approximation of a box filter by the distance to the edge.
-    Twin: tests/reference/raster.py.
+    Source: pictures of poses as in FlexPose, arXiv:2412.13463, which leaves the pen open; the coverage is the
+    usual approximation of a box filter by the distance to the edge. Twin: tests/reference/raster.py.
     """
     num_keypoints = skeleton.num_keypoints
     points = _float_array("keypoints", keypoints)
     if points.ndim != 3 or points.shape[1:] != (num_keypoints, 2):
         raise UsageError(f"keypoints must be [N, {num_keypoints}, 2], got {list(points.shape)}")
     size = _integer("size_px", size_px, _MAX_SIZE_PX)
-    if layout not in {"nhwc", "nchw"}:
+    if layout not in ("nhwc", "nchw"):
         raise UsageError(f"layout must be 'nhwc' or 'nchw', got {layout!r}")
     shape = (len(points), 3, size, size) if layout == "nchw" else (len(points), size, size, 3)
     images = _new_images(shape) if out is None else _checked_out(out, shape)

@@ -18,7 +18,7 @@ def rasterize(
     size_px: int,
     line_width_px: float = 2.0,
     joint_radius_px: float = 2.0,
-    chunk: int = 256,
+    chunk: int = 32,
 ) -> np.ndarray:
     """[N, S, S, 3] uint8; arguments as those of ``flexpose.raster.rasterize``."""
     points = np.asarray(keypoints, dtype=np.float32)
@@ -65,7 +65,7 @@ def _float_distance(a, b, size_px):
     squared_length = dx * dx + dy * dy
     safe = np.where(squared_length > 0, squared_length, 1.0)
     nearest = np.clip(((x - ax) * dx + (y - ay) * dy) / safe, 0.0, 1.0)
-    return np.hypot(x - (ax + nearest * dx), y - (ay + nearest * dy))
+    return np.sqrt((x - (ax + nearest * dx)) ** 2 + (y - (ay + nearest * dy)) ** 2)
 
 
 def _exact_distance(a, b, size_px):
