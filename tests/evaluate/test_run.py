@@ -10,7 +10,7 @@ import pytest
 
 from flexpose.errors import ConfigError, UsageError
 from flexpose.evaluate import BASELINES, METRICS, EvaluationReport, evaluate
-from flexpose.metrics import frechet_distance, mmd2
+from flexpose.metrics import MMDReference, frechet_distance, mmd2
 from flexpose.poses import PoseSet, normalized_poses
 from flexpose.runs import Progress
 from flexpose.skeleton import load_skeleton
@@ -81,6 +81,29 @@ def test_values_are_those_of_the_metrics(report: EvaluationReport, target: PoseS
     assert values["mmd2"].mean == pytest.approx(mmd2(fake, real, report.bandwidth), abs=1e-9)
     scales = [mmd2(fake, real, report.bandwidth * scale) for scale in (0.5, 1.0, 2.0)]
     assert values["mmd2_scales"].mean == pytest.approx(np.mean(scales), abs=1e-7)
+
+
+def test_spread_is_that_of_new_sets(target: PoseSet) -> None:
+    reports = [evaluate(people(150, seed), target, **{**SMALL, "seeds": 5}) for seed in range(2, 14)]
+    for key in ("fd", "mmd2", "joint_angle_w1", "orientation_w1"):
+        found = [report.row(GENERATED).values[key] for report in reports]
+        claimed = np.mean([value.spread for value in found])  # type: ignore[misc]
+        seen = np.std([value.mean for value in found], ddof=1)
+        assert 0.5 < claimed / seen < 2.0
+
+
+def test_one_bandwidth_for_all_rows(target: PoseSet, shots: PoseSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Noted(MMDReference):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            seen.append(self.bandwidth)
+
+    monkeypatch.setattr("flexpose.evaluate.scoring.MMDReference", Noted)
+    report = evaluate(people(60, 2), target, shots=shots, **SMALL)
+    assert len(seen) == 1 + report.config["seeds"]
+    assert set(seen) == {report.bandwidth}
 
 
 def test_good_poses_are_told_from_bad_ones(report: EvaluationReport) -> None:

@@ -41,7 +41,9 @@ def test_mirrored_angles_change_their_sign() -> None:
 
 def test_straight_joint_has_one_angle() -> None:
     straight = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [2.0, -0.0]])
-    assert (joint_angles(np.stack([straight, straight * [1, -1]]), ARM) == np.pi).all()
+    for bones in (((0, 1), (2, 1), (1, 3)), ((1, 0), (1, 2), (1, 3))):
+        skeleton = Skeleton("arm", ("a", "b", "c", "d"), bones)
+        assert (joint_angles(np.stack([straight, straight * [1, -1]]), skeleton) == np.pi).all()
 
 
 def test_bone_without_length_has_angle_zero() -> None:

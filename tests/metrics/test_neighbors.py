@@ -60,6 +60,11 @@ def test_copies_of_few_rows_are_precise_but_do_not_recall() -> None:
     assert precision_recall(real, fake) == (1.0, 0.02)
 
 
+def test_equal_rows_are_at_distance_zero() -> None:
+    real = np.repeat(np.random.default_rng(4).standard_normal((300, 26)) * 1e3, 2, axis=0)
+    assert not NeighborReference(real, 1)._radii.any()
+
+
 def test_far_sets_share_nothing() -> None:
     real = np.random.default_rng(2).standard_normal((50, 3))
     assert precision_recall(real, real + 100) == (0.0, 0.0)

@@ -55,6 +55,14 @@ def test_poses_drawn_from_n_real_ones_are_worth_n() -> None:
     assert np.median(worths) == pytest.approx(100, rel=0.2)
 
 
+def test_covariance_is_that_of_the_poses_drawn() -> None:
+    # Two draws from +-1 give one point twice (distance 2) or both points (distance 0), never anything between.
+    curve = WorthCurve.from_target(np.array([[-1.0], [1.0]] * 2), smallest=2, draws=64)
+    twos = curve.distances[0] * 64 / 2
+    assert twos == pytest.approx(round(twos), abs=1e-9)
+    assert 16 < twos < 48
+
+
 def test_small_target_has_a_short_curve() -> None:
     assert WorthCurve.from_target(np.random.default_rng(2).standard_normal((100, 2))).sizes == (16, 32)
 
