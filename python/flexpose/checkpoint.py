@@ -35,6 +35,7 @@ __all__ = [
 
 _MAX_TENSORS = 10_000
 _KEY = "flexpose"
+_FORMAT = 1  # of the header; raised when an older flexpose could not read it
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -55,7 +56,9 @@ def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], heade
     """
     data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(data, str(temporary), metadata={_KEY: json.dumps(header, sort_keys=True)})
+        save_file(
+            data, str(temporary), metadata={_KEY: json.dumps({"format": _FORMAT, **header}, sort_keys=True)}
+        )
 
 
 def read_header(path: str | PathLike[str], kind: str | None = None) -> dict[str, Any]:
@@ -74,6 +77,11 @@ def read_header(path: str | PathLike[str], kind: str | None = None) -> dict[str,
         raise DataError(f"is no safetensors file: {error}", path=path) from error
     if not isinstance(header, dict):
         raise DataError("is a safetensors file, but not one of flexpose", path=path)
+    number = header.get("format", 1)
+    if not isinstance(number, int) or number > _FORMAT:
+        raise DataError(
+            f"expected format {_FORMAT}, got {number!r}: a newer flexpose wrote it", path=path, field="format"
+        )
     if kind is not None and header.get("kind") != kind:
         raise DataError(f"expected kind {kind!r}, got {header.get('kind')!r}", path=path, field="kind")
     return header
