@@ -228,6 +228,6 @@ def test_style_refuses_what_is_out_of_range(field: str, value: Any) -> None:
 
 
 def test_workers_must_be_positive(poses: PoseSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="workers must be .*, got 0"):
+    with pytest.raises(UsageError, match=r"workers must be .*, got 0"):
         write_pngs(poses, tmp_path / "out", STYLE, workers=0)
     assert list(tmp_path.iterdir()) == []
