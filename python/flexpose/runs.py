@@ -141,7 +141,9 @@ class RunFolder:
         self._lock = self._take_lock()
         self.stats_path = self.path / "stats.jsonl"
         try:
-            self._begin({"verb": verb, "config": dict(config), "inputs": dict(inputs)}, resume=resume)
+            self._begin(
+                {"format": 1, "verb": verb, "config": dict(config), "inputs": dict(inputs)}, resume=resume
+            )
         except BaseException:
             self.close()
             raise
