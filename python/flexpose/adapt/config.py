@@ -40,8 +40,9 @@ class AdaptConfig:
         for name in ("iterations", "batch", "lr", "mixup_beta", "checkpoint_iterations"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
-        if self.mixed < 0:
-            raise ConfigError(f"mixed must be >= 0, got {self.mixed}")
+        for name in ("mixed", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
         if not self.features:

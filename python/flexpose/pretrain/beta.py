@@ -68,6 +68,9 @@ class BetaConfig:
         for name in ("steps", "batch", "lr", "line_width_px", "checkpoint_steps"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
+        for name in ("joint_radius_px", "margin", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout must be in [0, 1), got {self.holdout}")
         make_config(RegressorConfig, {"size_px": self.size_px, "width": self.width})

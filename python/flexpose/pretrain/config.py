@@ -58,7 +58,7 @@ class PretrainConfig:
     checkpoint_kimg: float = 5.0
 
     def __post_init__(self) -> None:
-        GeneratorConfig(size_px=self.size_px, channel_base=self.channel_base, channel_max=self.channel_max)
+        self.generator_config()
         sides = [side for side, _ in self.stages]
         if not sides or sides != sorted(set(sides)) or sides[-1] != self.size_px or sides[0] < 8:
             raise ConfigError(f"stages must grow from >= 8 to size_px = {self.size_px}, got {sides}")
@@ -82,7 +82,15 @@ class PretrainConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
-        for name in ("fade_kimg", "judge_first_kimg", "r1_gamma", "joint_radius_px", "margin", "ema_rampup"):
+        for name in (
+            "fade_kimg",
+            "judge_first_kimg",
+            "r1_gamma",
+            "joint_radius_px",
+            "margin",
+            "ema_rampup",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name in ("style_mixing", "holdout"):

@@ -53,6 +53,8 @@ class SampleConfig:
             raise ConfigError(f"n must be >= 1, got {self.n}")
         if self.image_size < 1:
             raise ConfigError(f"image_size must be >= 1, got {self.image_size}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be >= 0, got {self.seed}")
         if not 0 <= self.reject <= 0.9:
             raise ConfigError(f"reject must be in [0, 0.9], got {self.reject}")
         if not 0 <= self.truncation <= 1:
