@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
 from .errors import DataError, UsageError
-from .poses import frame_poses
+from .poses import FrameMode, frame_poses
 from .raster import pixels_from_normalized, rasterize
 from .skeleton import Skeleton, map_joints
 
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .poses import FrameMode, Frames, PoseSet
+    from .poses import Frames, PoseSet
 
 __all__ = ["Drawing", "FramedPoses", "array_hash"]
+
+_MAX_SIZE_PX = 8192  # what the rasteriser draws at most; a header is a stranger's file
 
 
 def array_hash(array: NDArray[Any]) -> str:
@@ -139,11 +142,25 @@ class Drawing:
                 float(header["margin"]),
             )
             fingerprint = header["skeleton_fingerprint"]
+            drawing._check()
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"no usable drawing: {error}", path=path, field="drawing") from error
         if skeleton.fingerprint != fingerprint:
             raise DataError("the skeleton's fingerprint is not the one written", path=path, field="skeleton")
         return drawing
+
+    def _check(self) -> None:
+        """Refuse settings that no command writes."""
+        ranges = {
+            "size_px": 1 <= self.size_px <= _MAX_SIZE_PX,
+            "line_width_px": 0 < self.line_width_px < math.inf,
+            "joint_radius_px": 0 <= self.joint_radius_px < math.inf,
+            "margin": 0 <= self.margin < math.inf,
+            "frame": self.frame in get_args(FrameMode),
+        }
+        for name, good in ranges.items():
+            if not good:
+                raise ValueError(f"{name} is out of range, got {getattr(self, name)!r}")
 
     def check_same(self, other: Drawing, what: str) -> None:
         """Refuse to use networks together that were trained on different pictures.
