@@ -49,10 +49,12 @@ def as_rows(values: ArrayLike, name: str, *, min_rows: int = 1) -> NDArray[Any]:
         raise UsageError(f"{name} must have at least one column, got {list(array.shape)}")
     if rows.dtype not in (np.float32, np.float64):
         rows = rows.astype(np.float64)
-    for start, chunk in zip(range(0, len(rows), _CHUNK_ROWS), row_chunks(rows), strict=True):
-        finite = np.isfinite(chunk).all(axis=1)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        finite = np.isfinite(rows[start : start + _CHUNK_ROWS])
         if not finite.all():
-            raise DataError("NaN or infinite value", record=start + int(np.argmin(finite)), field=name)
+            raise DataError(
+                "NaN or infinite value", record=start + int(np.argmin(finite.all(axis=1))), field=name
+            )
     return rows
 
 
