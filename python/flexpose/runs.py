@@ -197,8 +197,12 @@ class RunFolder:
     def _compare(path: Path, record: Mapping[str, Any]) -> None:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"cannot be read: {error}", path=path) from error
+        if not isinstance(before, dict) or not all(
+            isinstance(before.get(part, {}), dict) for part in ("config", "inputs")
+        ):
+            raise DataError("expected an object with config and inputs", path=path)
         now = json.loads(json.dumps(record))
         changed = [
             f"{part}.{key}: {before.get(part, {}).get(key)!r} then, {now[part].get(key)!r} now"
@@ -223,7 +227,7 @@ class RunFolder:
             try:
                 if json.loads(line)[key] <= last:
                     kept.append(line)
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue  # a line that a killed process left unfinished
         atomic_write(self.stats_path, "".join(line + "\n" for line in kept).encode())
 
