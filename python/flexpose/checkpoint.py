@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ._atomic import atomic_path, atomic_write
-from .errors import DataError, UsageError
+from .errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,10 +55,12 @@ def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], heade
         ResourceError: the disk is full or the folder cannot be written.
     """
     data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    metadata = {_KEY: json.dumps({"format": _FORMAT, **header}, sort_keys=True)}
     with atomic_path(path) as temporary:
-        save_file(
-            data, str(temporary), metadata={_KEY: json.dumps({"format": _FORMAT, **header}, sort_keys=True)}
-        )
+        try:
+            save_file(data, str(temporary), metadata=metadata)
+        except SafetensorError as error:  # how it reports a full disk
+            raise ResourceError(f"{path}: could not be written: {error}") from error
 
 
 def read_header(path: str | PathLike[str], kind: str | None = None) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def read_header(path: str | PathLike[str], kind: str | None = None) -> dict[str,
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "null"))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"is no safetensors file: {error}", path=path) from error
     if not isinstance(header, dict):
         raise DataError("is a safetensors file, but not one of flexpose", path=path)
@@ -155,10 +157,20 @@ def flat_optimiser(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, T
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Fill an optimiser from what `flat_optimiser` gave, its prefix taken off."""
+    """Fill an optimiser from what `flat_optimiser` gave, its prefix taken off.
+
+    Raises:
+        DataError: a tensor belongs to no parameter, or has another shape than its parameter.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        index, name = key.split("/")
+        index, _, name = key.partition("/")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise DataError(f"expected a parameter's number from 0 to {len(parameters) - 1}", field=key)
+        shape = parameters[int(index)].shape
+        if tensor.ndim and tensor.shape != shape:  # counts of steps have no axes
+            raise DataError(f"expected {list(shape)}, got {list(tensor.shape)}", field=key)
         state.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
@@ -204,6 +216,12 @@ class Checkpoints:
             name = json.loads(pointer.read_text(encoding="utf-8"))["file"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"cannot be read: {error}", path=pointer) from error
-        if not isinstance(name, str) or Path(name).name != name:
-            raise DataError(f"expected a file name, got {name!r}", path=pointer, field="file")
-        return load_tensors(self.folder / name, "checkpoint")
+        if not isinstance(name, str) or Path(name).name != name or not (self.folder / name).is_file():
+            raise DataError(f"expected a file of the folder, got {name!r}", path=pointer, field="file")
+        tensors, header = load_tensors(self.folder / name, "checkpoint")
+        step = header.get("step")
+        if not isinstance(step, int) or step < 0:
+            raise DataError(
+                f"expected a number of steps, got {step!r}", path=self.folder / name, field="step"
+            )
+        return tensors, header
