@@ -20,9 +20,9 @@ _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 @lru_cache(maxsize=64)
 def _depthwise_kernel(channels: int, gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    kernel = fir_kernel(dtype=torch.float64) * gain
     # In the cache for the life of the process: never a tensor of a torch.inference_mode block.
     with torch.inference_mode(False):
+        kernel = fir_kernel(dtype=torch.float64) * gain
         return kernel.to(device, dtype).expand(channels, 1, *kernel.shape).contiguous()
 
 
