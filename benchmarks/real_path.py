@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -20,24 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from flexpose.runs import versions
+from harness import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SOURCE, SHOTS, TARGET = "person_keypoints_train2017_body13.json", "lab_cmu_shots16.json", "lab_cmu.npz"
-
-
-def processor() -> str:
-    """Name and number types of the processor."""
-    flags = ""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-            elif line.startswith("flags"):
-                flags = line
-    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{name}, {os.cpu_count()} cores, {' '.join(known)}"
 
 
 def commands(work: str, data: str, samples: int) -> list[tuple[str, list[str]]]:
@@ -121,7 +106,7 @@ def main() -> int:
     source_report = (options.work / "source.md").read_text()
     facts = {
         "versions": versions(),
-        "machine": processor(),
+        "machine": machine(),
         "seconds": seconds,
         "pretrain": training,
         "beta": beta,
@@ -138,7 +123,7 @@ def main() -> int:
         *shown,
         "```",
         "",
-        f"Machine: {facts['machine']}. Versions: {json.dumps(facts['versions'])}.",
+        f"Machine: {json.dumps(facts['machine'])}. Versions: {json.dumps(facts['versions'])}.",
         "",
         "Seconds of each command (a shared machine: the order of magnitude counts): "
         + json.dumps(seconds)
