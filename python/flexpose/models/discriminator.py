@@ -30,13 +30,17 @@ class _Block(nn.Module):
         return main + short
 
 
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def _minibatch_std(x: Tensor, group_size: int) -> Tensor:
     """Append one map: the mean spread of the features over groups of the batch (arXiv:1710.10196, section 3)."""
     n, c, h, w = x.shape
     group = min(group_size, n)
     while n % group:
         group -= 1
-    y = x.float().reshape(group, n // group, c, h, w)
+    y = x.to(_at_least_float32(x)).reshape(group, n // group, c, h, w)
     spread = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))  # [N / group]
     channel = spread.repeat(group).reshape(n, 1, 1, 1).expand(n, 1, h, w)
     return torch.cat([x, channel.to(x.dtype)], 1)
@@ -69,13 +73,16 @@ class Discriminator(nn.Module):
                 (progressive growing, arXiv:1710.10196, Fig. 2).
 
         Raises:
-            UsageError: another shape.
+            UsageError: another shape, or a fade where there is no coarser block.
         """
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] not in self.resolutions:
+        side = image.shape[-1]
+        if image.ndim != 4 or image.shape[1:] != (3, side, side) or side not in self.resolutions:
             raise UsageError(
                 f"image must be [N, 3, S, S] with S one of {self.resolutions}, got {list(image.shape)}"
             )
-        first = self.resolutions.index(image.shape[2])
+        if fade < 1 and side == self.resolutions[-1]:
+            raise UsageError(f"fade must be 1 at the coarsest resolution, {side}, got {fade}")
+        first = self.resolutions.index(side)
         x = image.to(dtype, memory_format=torch.channels_last)
         y = self.from_rgb[first](x)
         for i, block in enumerate(self.blocks[first:], first):
@@ -84,5 +91,5 @@ class Discriminator(nn.Module):
                 small = nn.functional.avg_pool2d(x, 2)
                 y = torch.lerp(self.from_rgb[i + 1](small), y, fade)
         y = self.conv(_minibatch_std(y, self.group_size))
-        logits: Tensor = self.out(self.dense(y.flatten(1).float()))
+        logits: Tensor = self.out(self.dense(y.flatten(1).to(_at_least_float32(y))))
         return logits[:, 0]

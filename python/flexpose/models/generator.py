@@ -82,9 +82,12 @@ class Generator(nn.Module):
 
         Returns:
             L + log2(size_px) - 1 tensors [N, I_l].
+
+        Raises:
+            UsageError: another shape.
         """
         layers = self.num_layers
-        if w.ndim == 2:
+        if w.ndim == 2 and w.shape[1] == self.config.w_dim:
             return [affine(w) for affine in self.affine]
         if w.shape[1:] != (layers + 1, self.config.w_dim):
             raise UsageError(

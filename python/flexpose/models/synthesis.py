@@ -63,11 +63,11 @@ class ToRGB(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[N, I, H, W], [N, I] -> [N, 3, H, W] float32."""
+        """[N, I, H, W], [N, I] -> [N, 3, H, W], float32 or a wider type of the input."""
         y = modulated_conv2d(
             x, self.weight * self.weight_gain, style, demodulate=False, bias=self.bias, activation="linear"
         )
-        return y.float()
+        return y.to(torch.promote_types(y.dtype, torch.float32))
 
 
 class SynthesisNetwork(nn.Module):
@@ -137,15 +137,20 @@ class SynthesisNetwork(nn.Module):
         Args:
             styles: the list of `Generator.styles`: L of [N, I_l], then one for each colour layer.
             noise: "const" (stored noise), "random" or "none".
-            dtype: type of the activations; colours are summed in float32.
+            dtype: type of the activations; colours are summed in float32 at least.
             start: (layer, activations, image) of `features_before`: go on from there.
             last_resolution: stop at this resolution and give its image.
             fade: how far the colours of the last resolution are faded in, for progressive growing.
 
         Returns:
-            [N, 3, S, S] float32.
+            [N, 3, S, S] float32 (float64 for activations of float64).
+
+        Raises:
+            UsageError: styles of other widths, or a resolution or a start that is not the network's.
         """
         self._check(styles)
+        if last_resolution is not None and last_resolution not in self.resolutions:
+            raise UsageError(f"last_resolution must be one of {self.resolutions}, got {last_resolution}")
         stop = (
             self.num_layers + 1
             if last_resolution is None
@@ -154,7 +159,7 @@ class SynthesisNetwork(nn.Module):
         first, x, image = start if start is not None else (1, None, None)
         image = self._run(styles, range(first, stop), x, image, noise, dtype, fade)[1]
         if image is None:
-            raise UsageError(f"last_resolution must be one of {self.resolutions}, got {last_resolution}")
+            raise UsageError(f"start must be a layer up to {stop - 1}, got {first}")
         return image
 
     def _run(
