@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["__version__", "encode_png", "rasterize", "read_coco", "write_coco"]
+
 __version__: str
 
 def rasterize(
