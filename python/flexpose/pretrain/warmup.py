@@ -35,7 +35,8 @@ class PoseCode:
     def __init__(self, normalized: NDArray[np.float32], z_dim: int) -> None:
         flat = normalized.reshape(len(normalized), -1).astype(np.float64)
         self.mean = flat.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(flat.T) if len(flat) > 1 else np.eye(flat.shape[1]))
+        centred = flat - self.mean
+        values, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(flat) - 1))
         order = np.argsort(values)[::-1][: max(1, z_dim // 2)]
         std = np.sqrt(np.maximum(values[order], 0))
         keep = std > _MIN_STD
