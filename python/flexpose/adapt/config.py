@@ -26,11 +26,11 @@ class AdaptConfig:
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"
     pool: int = 4000  # codes among which "match" and "match-mix" choose
-    features: tuple[FeatureName, ...] = ("beta", "pyramid")
-    iterations: int = 1000
-    batch: int = 128
-    lr: float = 0.1
-    lr_decay: Literal["none", "cosine"] = "none"
+    features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")
+    iterations: int = 300
+    batch: int = 64
+    lr: float = 0.03
+    lr_decay: Literal["none", "cosine"] = "cosine"
     flips: bool = False  # add the mirrored guide poses
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -53,7 +53,15 @@ class AdaptConfig:
 
 ADAPT_PRESETS: dict[str, dict[str, Any]] = {
     # Appendix 6 of the paper, and the plain reading of "randomly sample latent codes, one for each pose".
-    "paper": {"form": "raw", "pairing": "random", "features": ("beta", "pyramid")},
+    "paper": {
+        "form": "raw",
+        "pairing": "random",
+        "features": ("beta", "pyramid"),
+        "iterations": 1000,
+        "batch": 128,
+        "lr": 0.1,
+        "lr_decay": "none",
+    },
     "tiny": {
         "iterations": 120,
         "batch": 32,
