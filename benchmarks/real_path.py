@@ -75,6 +75,17 @@ def last_records(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def seconds_of_training(path: Path, batch: int) -> float:
+    """Time of a run from the rates in its statistics, also where it was broken and resumed."""
+    total, before = 0.0, 0
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        if "images_per_s" in record:
+            total += (record["step"] - before) * batch / record["images_per_s"]
+            before = record["step"]
+    return round(total, 1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,12 +103,15 @@ def main() -> int:
     for name, arguments in commands(str(options.work), data, options.samples):
         begin = time.monotonic()
         subprocess.run([sys.executable, "-m", "flexpose", *arguments], check=True)
-        # A run that was only looked at again keeps the time that it took.
+        # A run that was finished before is only looked at again, and keeps the time that it took.
         seconds[name] = max(round(time.monotonic() - begin, 1), seconds.get(name, 0.0))
         seconds_file.write_text(json.dumps(seconds))
         line = shlex.join(["flexpose", *arguments])
         shown.append(line.replace(data, "$FLEXPOSE_DATA").replace(str(options.work), "work"))
     coco = options.work / "coco"
+    for verb in ("pretrain", "train-beta"):
+        batch = json.loads((coco / verb / "config.json").read_text())["config"]["batch"]
+        seconds[verb] = seconds_of_training(coco / verb / "stats.jsonl", batch)
     training = last_records(coco / "pretrain" / "stats.jsonl", ("kimg", "loss_g", "loss_d", "images_per_s"))
     beta = last_records(
         coco / "train-beta" / "stats.jsonl", ("held_out_mean_px", "held_out_median_px", "held_out_p95_px")
