@@ -5,26 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from ._atomic import atomic_path, atomic_write
 from .errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
 
-    from torch import Tensor, nn
+    from torch import Tensor
+
+M = TypeVar("M", bound=nn.Module)
 
 __all__ = [
     "Checkpoints",
     "content_hash",
     "flat",
     "flat_optimiser",
+    "load_as",
     "load_module",
     "load_optimiser",
     "load_tensors",
@@ -117,6 +121,41 @@ def load_tensors(
     return tensors, header
 
 
+def load_as(
+    make: Callable[[], M],
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+    *,
+    path: str | PathLike[str],
+    sizes: str,
+) -> M:
+    """The network that a file holds, in the sizes that its header tells.
+
+    A stranger's header may tell any size, so the network is first made without memory and held against the tensors.
+
+    Args:
+        make: makes the network from the header; what it raises makes the header unusable.
+        tensors: what the file holds.
+        header: its header, whose ``hash`` must be that of the tensors.
+        path: the file.
+        sizes: the header's field that holds the sizes, for the message.
+
+    Raises:
+        DataError: the sizes are no sizes, or not those of the tensors, or the tensors are not those of the hash.
+    """
+    try:
+        with torch.device("meta"):
+            own = make().state_dict()
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError, RuntimeError) as error:
+        raise DataError(f"no usable sizes: {error}", path=path, field=sizes) from error
+    _check_fit(own, tensors, path)
+    if content_hash(tensors) != header.get("hash"):
+        raise DataError("the weights are not those whose hash the header holds", path=path, field="hash")
+    module = make()
+    load_module(module, tensors, path=path)
+    return module
+
+
 def load_module(module: nn.Module, tensors: Mapping[str, Tensor], *, path: str | PathLike[str]) -> None:
     """Fill a module from tensors; names and shapes must agree.
 
@@ -124,6 +163,11 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], *, path: str |
         DataError: a tensor is missing, unknown or of another shape.
     """
     own = module.state_dict()
+    _check_fit(own, tensors, path)
+    module.load_state_dict({name: tensors[name].to(tensor.dtype) for name, tensor in own.items()})
+
+
+def _check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> None:
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or unknown:
         raise DataError(
@@ -134,7 +178,6 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], *, path: str |
             raise DataError(
                 f"expected {list(tensor.shape)}, got {list(tensors[name].shape)}", path=path, field=name
             )
-    module.load_state_dict({name: tensors[name].to(tensor.dtype) for name, tensor in own.items()})
 
 
 def flat(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

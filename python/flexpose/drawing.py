@@ -143,7 +143,7 @@ class Drawing:
             )
             fingerprint = header["skeleton_fingerprint"]
             drawing._check()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"no usable drawing: {error}", path=path, field="drawing") from error
         if skeleton.fingerprint != fingerprint:
             raise DataError("the skeleton's fingerprint is not the one written", path=path, field="skeleton")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import content_hash, load_module, load_tensors, save_tensors
+from ..checkpoint import content_hash, load_as, load_tensors, save_tensors
 from ..errors import DataError, UsageError
 from ..models.transfer import Transfer
 
@@ -48,20 +48,20 @@ def read_adapter(path: str | PathLike[str]) -> tuple[Transfer, dict[str, Any]]:
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is no adapter of flexpose.
+        DataError: it is no adapter of flexpose, or its content is not what its header says.
     """
     file = adapter_file(path)
     tensors, header = load_tensors(file, "adapter")
-    try:
-        transfer = Transfer(
+
+    def make() -> Transfer:
+        return Transfer(
             [int(d) for d in header["style_dims"]],
             [int(layer) for layer in header["layers"]],
             num_layers=int(header["num_layers"]),
             form=header["form"],
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"no usable layers: {error}", path=file, field="layers") from error
-    load_module(transfer, tensors, path=file)
+
+    transfer = load_as(make, tensors, header, path=file, sizes="layers")
     transfer.requires_grad_(False)
     return transfer, header
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Generator", "GeneratorConfig"]
 
+_MAX_MAPPING_LAYERS = 64
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GeneratorConfig:
@@ -38,6 +40,8 @@ class GeneratorConfig:
         for name in ("z_dim", "w_dim", "mapping_layers", "channel_max"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.mapping_layers > _MAX_MAPPING_LAYERS:
+            raise ConfigError(f"mapping_layers must be <= {_MAX_MAPPING_LAYERS}, got {self.mapping_layers}")
         if self.channel_base < self.size_px:
             raise ConfigError(f"channel_base must be >= size_px = {self.size_px}, got {self.channel_base}")
 

@@ -17,6 +17,7 @@ from ..checkpoint import (
     content_hash,
     flat,
     flat_optimiser,
+    load_as,
     load_module,
     load_optimiser,
     load_tensors,
@@ -88,19 +89,30 @@ def load_beta(path: str | PathLike[str]) -> tuple[Regressor, Drawing, dict[str, 
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is no beta of flexpose.
+        DataError: it is no beta of flexpose, or its content is not what its header says.
     """
     file = Path(path)
     if file.is_dir():
         file = file / "beta.safetensors"
     tensors, header = load_tensors(file, "beta")
-    try:
-        beta = Regressor(RegressorConfig(**header["regressor"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"no usable sizes: {error}", path=file, field="regressor") from error
-    load_module(beta, tensors, path=file)
+    beta = load_as(
+        lambda: Regressor(RegressorConfig(**header["regressor"])),
+        tensors,
+        header,
+        path=file,
+        sizes="regressor",
+    )
+    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
+    expected = (beta.config.size_px, beta.config.num_keypoints)
+    if (drawing.size_px, drawing.skeleton.num_keypoints) != expected:
+        raise DataError(
+            f"expected pictures of {expected[0]} px and {expected[1]} keypoints, "
+            f"got {drawing.size_px} and {drawing.skeleton.num_keypoints}",
+            path=file,
+            field="drawing",
+        )
     beta.eval().requires_grad_(False)
-    return beta, Drawing.from_header(header.get("drawing", {}), path=file), header
+    return beta, drawing, header
 
 
 def read_images(

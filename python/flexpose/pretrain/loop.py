@@ -18,6 +18,7 @@ from ..checkpoint import (
     content_hash,
     flat,
     flat_optimiser,
+    load_as,
     load_module,
     load_optimiser,
     load_tensors,
@@ -74,15 +75,22 @@ def load_generator(path: str | PathLike[str]) -> tuple[Generator, Drawing, dict[
     if file.is_dir():
         file = file / "generator.safetensors"
     tensors, header = load_tensors(file, "generator")
-    try:
-        generator = Generator(GeneratorConfig(**header["generator"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"no usable sizes: {error}", path=file, field="generator") from error
-    load_module(generator, tensors, path=file)
-    if content_hash(tensors) != header.get("hash"):
-        raise DataError("the weights are not those whose hash the header holds", path=file, field="hash")
+    generator = load_as(
+        lambda: Generator(GeneratorConfig(**header["generator"])),
+        tensors,
+        header,
+        path=file,
+        sizes="generator",
+    )
+    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
+    if drawing.size_px != generator.config.size_px:
+        raise DataError(
+            f"expected pictures of {generator.config.size_px} px, got {drawing.size_px}",
+            path=file,
+            field="drawing",
+        )
     generator.eval().requires_grad_(False)
-    return generator, Drawing.from_header(header.get("drawing", {}), path=file), header
+    return generator, drawing, header
 
 
 class _Schedule:
