@@ -132,6 +132,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (GeneratorConfig, {"z_dim": 0}, "z_dim must be >= 1, got 0"),
     (GeneratorConfig, {"w_dim": -1}, "w_dim must be >= 1"),
     (GeneratorConfig, {"mapping_layers": 0}, "mapping_layers must be >= 1"),
+    (GeneratorConfig, {"mapping_layers": 65}, "mapping_layers must be <= 64, got 65"),
     (GeneratorConfig, {"size_px": 64, "channel_base": 32}, "channel_base must be >= size_px = 64, got 32"),
     (RegressorConfig, {"size_px": 20}, "size_px must be a multiple of 8"),
     (RegressorConfig, {"size_px": 8}, "size_px must be a multiple of 8, >= 16"),

@@ -103,6 +103,7 @@ def broken(change: dict[str, Any]) -> dict[str, Any]:
         {"size_px": 0},
         {"size_px": -16},
         {"size_px": 1 << 40},
+        {"size_px": float("inf")},
         {"line_width_px": "thick"},
         {"line_width_px": -1.0},
         {"line_width_px": float("nan")},
