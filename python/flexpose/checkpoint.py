@@ -32,6 +32,7 @@ __all__ = [
     "load_module",
     "load_optimiser",
     "load_tensors",
+    "not_finite",
     "read_header",
     "save_tensors",
     "take",
@@ -115,10 +116,18 @@ def load_tensors(
         if isinstance(error, DataError):
             raise
         raise DataError(f"is no safetensors file: {error}", path=path) from error
+    lost = not_finite(tensors)
+    if lost is not None:
+        raise DataError("expected finite numbers, got NaN or infinity", path=path, field=lost)
+    return tensors, header
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity, or None."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DataError("expected finite numbers, got NaN or infinity", path=path, field=name)
-    return tensors, header
+            return name
+    return None
 
 
 def load_as(
@@ -229,7 +238,18 @@ class Checkpoints:
         self.folder, self.keep = Path(folder), keep
 
     def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
-        """Publish the state after `step` and remove what is older than the last `keep`."""
+        """Publish the state after `step` and remove what is older than the last `keep`.
+
+        Raises:
+            DataError: a tensor holds NaN or infinity; such a state is never written.
+            ResourceError: the disk is full or the folder cannot be written.
+        """
+        lost = not_finite(tensors)
+        if lost is not None:
+            raise DataError(
+                f"training lost its numbers at step {step - 1}; the last good checkpoint is in {self.folder}",
+                field=lost,
+            )
         path = self.folder / f"{step:09d}.safetensors"
         full = {"kind": "checkpoint", "step": step, **header}
         save_tensors(path, tensors, full)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -123,6 +124,11 @@ class Drawing:
             "frame": self.frame,
             "margin": self.margin,
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything that decides a picture."""
+        return hashlib.sha256(json.dumps(self.header(), sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_header(cls, header: dict[str, Any], *, path: str | PathLike[str]) -> Drawing:

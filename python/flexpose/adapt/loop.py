@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 from .._threads import compute_dtype
-from ..checkpoint import Checkpoints, flat, flat_optimiser, load_module, load_optimiser, take
+from ..checkpoint import (
+    Checkpoints,
+    flat,
+    flat_optimiser,
+    load_module,
+    load_optimiser,
+    not_finite,
+    take,
+)
 from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
 from ..models import Transfer
@@ -108,12 +116,13 @@ def _paired_codes(
 
 def _load_sources(
     source: Path, beta_path: Path | None
-) -> tuple[Generator, Regressor, Drawing, dict[str, Any]]:
+) -> tuple[Generator, Regressor, Drawing, dict[str, Any], str]:
+    """(generator, beta, drawing, the generator's header, beta's hash)."""
     generator, drawing, header = load_generator(source)
     where = beta_path if beta_path is not None else (source if source.is_dir() else source.parent)
-    beta, beta_drawing, _ = load_beta(where)
+    beta, beta_drawing, beta_header = load_beta(where)
     drawing.check_same(beta_drawing, "generator and beta")
-    return generator, beta, drawing, header
+    return generator, beta, drawing, header, str(beta_header["hash"])
 
 
 def adapt(
@@ -152,14 +161,16 @@ def adapt(
     """
     progress = progress or Progress()
     source_path = Path(source)
-    generator, regressor, drawing, header = _load_sources(source_path, None if beta is None else Path(beta))
+    generator, regressor, drawing, header, beta_hash = _load_sources(
+        source_path, None if beta is None else Path(beta)
+    )
     if max(config.layers) > generator.num_layers:
         raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(config.layers)}")
     framed = drawing.framed(shots)
     if len(framed) < 2:
         raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
     folder = Path(run_dir) / "adapt"
-    inputs = {"shots": framed.content_hash, "source": str(header["hash"])}
+    inputs = {"shots": framed.content_hash, "source": str(header["hash"]), "beta": beta_hash}
     dtype: Any = compute_dtype(config.dtype)
     with (
         RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
@@ -169,8 +180,8 @@ def adapt(
         transfer = Transfer.for_generator(generator, config.layers, form=config.form)
         optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
         checkpoints = Checkpoints(folder / "checkpoints")
-        begin = _restore(transfer, optimiser, checkpoints) if resume else 0
-        run.rewind("step", begin)
+        begin, losses = _restore(transfer, optimiser, checkpoints) if resume else (0, [])
+        run.rewind("step", begin or -1)
         if begin == 0:
             run.log(
                 step=0,
@@ -193,6 +204,7 @@ def adapt(
             stop,
             progress,
             begin,
+            losses,
         )
         transfer.requires_grad_(False)
         for name, tau in (("source", None), ("adapted", transfer)):
@@ -243,14 +255,17 @@ def _prepare(
     return _Bank(styles, features, poses), gamma
 
 
-def _restore(transfer: Transfer, optimiser: torch.optim.Adam, checkpoints: Checkpoints) -> int:
+def _restore(
+    transfer: Transfer, optimiser: torch.optim.Adam, checkpoints: Checkpoints
+) -> tuple[int, list[float]]:
+    """(iterations done, losses since the last record) of the newest checkpoint."""
     saved = checkpoints.latest()
     if saved is None:
-        return 0
+        return 0, []
     tensors, header = saved
     load_module(transfer, take(tensors, "tau"), path=checkpoints.folder)
     load_optimiser(optimiser, take(tensors, "adam"))
-    return int(header["step"])
+    return int(header["step"]), list(header.get("losses", []))
 
 
 def _train(
@@ -266,11 +281,13 @@ def _train(
     stop: StopSignal,
     progress: Progress,
     begin: int,
+    losses: list[float],
 ) -> None:
+    """Train from iteration `begin` on; `losses` are those since the last record, as the checkpoint kept them."""
     first = min(config.layers)
     progress.start("adapt", config.iterations)
     progress.advance(begin)
-    clock, since, losses = time.monotonic(), begin, []
+    clock, since = time.monotonic(), begin
     for step in range(begin, config.iterations):
         # With replacement: the paper is silent, and a batch is an eighth of the set.
         rows = torch.from_numpy(
@@ -289,19 +306,19 @@ def _train(
         optimiser.step()
         losses.append(loss.item())
         done = step + 1
-        progress.advance(done, loss=losses[-1])
         last = done == config.iterations
-        if not math.isfinite(losses[-1]) or not all(
-            bool(torch.isfinite(p).all()) for p in transfer.parameters()
-        ):
+        lost = not_finite(transfer.state_dict())
+        if lost is not None or not math.isfinite(losses[-1]):
             raise DataError(
-                f"adaptation lost its numbers at iteration {step}; the last good state is in {checkpoints.folder}"
+                f"adaptation lost its numbers at step {step}, first lost tensor: {lost}; "
+                f"the last good state is in {checkpoints.folder}"
             )
+        progress.advance(done, loss=losses[-1])
         if done % 20 == 0 or last:
             rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
             run.log(step=done, loss=round(float(np.mean(losses)), 6), images_per_s=round(rate, 1))
             clock, since, losses = time.monotonic(), done, []
         if done % config.checkpoint_iterations == 0 or last or stop.requested:
             state = flat("tau", transfer.state_dict()) | flat_optimiser("adam", optimiser)
-            checkpoints.save(done, state, {})
+            checkpoints.save(done, state, {"losses": losses})
         stop.check("go on by the same command with --resume")

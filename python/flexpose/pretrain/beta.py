@@ -21,6 +21,7 @@ from ..checkpoint import (
     load_module,
     load_optimiser,
     load_tensors,
+    not_finite,
     save_tensors,
     take,
 )
@@ -214,7 +215,11 @@ def train_beta(
     shown, held = holdout_split(len(source), config.holdout, config.seed)
     batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)
     folder = Path(run_dir) / "train-beta"
-    inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint}
+    inputs = {
+        "poses": source.content_hash,
+        "skeleton": drawing.skeleton.fingerprint,
+        "drawing": drawing.fingerprint,
+    }
     dtype: Any = compute_dtype(config.dtype)
     with (
         RunFolder(folder, "train-beta", config=config_dict(config), inputs=inputs, resume=resume) as run,
@@ -228,37 +233,34 @@ def train_beta(
         beta = Regressor(sizes)
         optimiser = torch.optim.Adam(beta.parameters(), lr=config.lr)
         checkpoints = Checkpoints(folder / "checkpoints")
-        begin = _restore(beta, optimiser, checkpoints) if resume else 0
+        begin, losses = _restore(beta, optimiser, checkpoints) if resume else (0, [])
         run.rewind("step", begin)
         progress.start("train-beta", config.steps)
         progress.advance(begin)
-        clock, since, losses = time.monotonic(), begin, []
+        clock, since = time.monotonic(), begin
         for step in range(begin, config.steps):
             losses.append(_step(beta, optimiser, batches, step, config, dtype))
             done = step + 1
-            progress.advance(done, loss=losses[-1])
-            last = done == config.steps
             if not math.isfinite(losses[-1]):
                 raise DataError(
-                    f"training lost its numbers at step {step}; the last good checkpoint is in {folder}"
+                    f"training lost its numbers at step {step}, first lost tensor: "
+                    f"{not_finite(beta.state_dict())}; the last good checkpoint is in {checkpoints.folder}"
                 )
+            progress.advance(done, loss=losses[-1])
+            last = done == config.steps
             if done % 100 == 0 or last:
                 rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
                 run.log(step=done, loss=round(float(np.mean(losses)), 7), images_per_s=round(rate, 1))
                 clock, since, losses = time.monotonic(), done, []
             if done % config.checkpoint_steps == 0 or last or stop.requested:
-                checkpoints.save(
-                    done, flat("beta", beta.state_dict()) | flat_optimiser("adam", optimiser), {}
-                )
+                state = flat("beta", beta.state_dict()) | flat_optimiser("adam", optimiser)
+                checkpoints.save(done, state, {"losses": losses})
             stop.check("go on by the same command with --resume")
         beta.eval()
         judged = source.normalized[held] if len(held) else source.normalized[shown]
         errors = _errors_px(beta, drawing, judged, dtype)
-        run.log(
-            step=config.steps,
-            poses=len(judged),
-            **{f"held_out_{key}": value for key, value in errors.items()},
-        )
+        # No "step": a resume drops the record and writes it again.
+        run.log(poses=len(judged), **{f"held_out_{key}": value for key, value in errors.items()})
         progress.message(f"beta: mean error {errors['mean_px']:.3f} px on {len(judged)} held-out poses")
         final = Path(run_dir) / "beta.safetensors"
         tensors = beta.state_dict()
@@ -297,11 +299,14 @@ def _step(
     return float(loss.item())
 
 
-def _restore(beta: Regressor, optimiser: torch.optim.Adam, checkpoints: Checkpoints) -> int:
+def _restore(
+    beta: Regressor, optimiser: torch.optim.Adam, checkpoints: Checkpoints
+) -> tuple[int, list[float]]:
+    """(steps done, losses since the last record) of the newest checkpoint."""
     saved = checkpoints.latest()
     if saved is None:
-        return 0
+        return 0, []
     tensors, header = saved
     load_module(beta, take(tensors, "beta"), path=checkpoints.folder)
     load_optimiser(optimiser, take(tensors, "adam"))
-    return int(header["step"])
+    return int(header["step"]), list(header.get("losses", []))

@@ -22,6 +22,7 @@ from ..checkpoint import (
     load_module,
     load_optimiser,
     load_tensors,
+    not_finite,
     save_tensors,
     take,
 )
@@ -339,17 +340,17 @@ def pretrain(
         trainer = _Trainer(config, batches)
         checkpoints = Checkpoints(folder / "checkpoints")
         saved = checkpoints.latest() if resume else None
-        begin = 0
+        begin, sums = 0, {}
         if saved is not None:
             trainer.load(saved[0], folder / "checkpoints")
-            begin = int(saved[1]["step"])
-        run.rewind("step", begin)
+            begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
+        run.rewind("step", begin or -1)
         if begin == 0:
             run.log(step=0, poses=len(source), dropped=source.dropped, shown=len(shown), held_out=len(held))
             example = drawing.images(source.normalized[shown[:_GRID]], layout="nhwc")
             with run.publish("grid-source.png") as path:
                 path.write_bytes(encode_png(image_grid(example, 9)))
-        _loop(trainer, run, checkpoints, stop, progress, begin)
+        _loop(trainer, run, checkpoints, stop, progress, begin, sums)
         final = Path(run_dir) / "generator.safetensors"
         save_generator(
             final,
@@ -370,7 +371,9 @@ def _loop(
     stop: StopSignal,
     progress: Progress,
     begin: int,
+    sums: dict[str, list[float]],
 ) -> None:
+    """Train from step `begin` on; `sums` are the figures since the last record, as the checkpoint kept them."""
     config, schedule = trainer.config, trainer.schedule
     every = {
         "checkpoint": max(1, round(config.checkpoint_kimg * 1000 / config.batch)),
@@ -380,14 +383,13 @@ def _loop(
     progress.start("pretrain", schedule.steps)
     progress.advance(begin)
     clock, since = time.monotonic(), begin
-    sums: dict[str, list[float]] = {}
     hint = "go on by the same command with --resume"
     for step in range(begin, schedule.steps):
         figures = trainer.step(step)
         if not all(math.isfinite(value) for value in figures.values()):
             raise DataError(
-                f"training lost its numbers at step {step}: {figures}; "
-                f"the last good checkpoint is in {checkpoints.folder}"
+                f"training lost its numbers at step {step}: {figures}, first lost tensor: "
+                f"{not_finite(trainer.state())}; the last good checkpoint is in {checkpoints.folder}"
             )
         for key, value in figures.items():
             sums.setdefault(key, []).append(value)
@@ -395,7 +397,7 @@ def _loop(
         progress.advance(done, **figures)
         last = done == schedule.steps
         if done % every["log"] == 0 or last:
-            means = {key: round(float(np.mean(values)), 5) for key, values in sums.items()}
+            means = {key: round(float(np.mean(values)), 5) for key, values in sorted(sums.items())}
             rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
             resolution, fade = schedule.at(step)
             run.log(
@@ -412,5 +414,5 @@ def _loop(
             with run.publish(f"grid-{done * config.batch // 1000:06d}kimg.png") as path:
                 path.write_bytes(encode_png(picture))
         if done % every["checkpoint"] == 0 or last or stop.requested:
-            checkpoints.save(done, trainer.state(), {})
+            checkpoints.save(done, trainer.state(), {"sums": sums})
         stop.check(hint)
