@@ -17,6 +17,7 @@ __all__ = ["Keypoints", "Regressor", "RegressorConfig"]
 
 _GRID_LIMIT = 1.1  # an expectation cannot reach the end of its grid, so the grid goes beyond the picture
 _GROUPS = 8
+_MAX_SIZE_PX = 8192  # no weight's shape tells it, so a stranger's file could ask for any
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,6 +31,8 @@ class RegressorConfig:
     def __post_init__(self) -> None:
         if self.size_px < 16 or self.size_px % 8:
             raise ConfigError(f"size_px must be a multiple of 8, >= 16, got {self.size_px}")
+        if self.size_px > _MAX_SIZE_PX:
+            raise ConfigError(f"size_px must be <= {_MAX_SIZE_PX}, got {self.size_px}")
         if self.num_keypoints < 1:
             raise ConfigError(f"num_keypoints must be >= 1, got {self.num_keypoints}")
         if self.width < _GROUPS or self.width % _GROUPS:
