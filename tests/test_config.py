@@ -170,7 +170,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (AdaptConfig, {"mixed": -1}, "mixed must be >= 0"),
     (AdaptConfig, {"lr": 0}, "lr must be > 0"),
     (AdaptConfig, {"iterations": 0}, "iterations must be > 0"),
-    (AdaptConfig, {"pool": 0}, "pool must be >= 1"),
+    (AdaptConfig, {"pool": -1}, "pool must be >= 0"),
     (AdaptConfig, {"pairing": "nearest"}, "pairing"),
     (AdaptConfig, {"form": "lora"}, "form"),
     (AdaptConfig, {"seed": -1}, "seed must be >= 0, got -1"),

@@ -254,6 +254,8 @@ def test_handlers_come_back_after_an_error() -> None:
 
 
 def test_second_signal_interrupts() -> None:
+    # A shell starts a background job with SIGINT ignored, and these tests may run in one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     stop = StopSignal()
 
     def twice() -> None:
@@ -262,8 +264,11 @@ def test_second_signal_interrupts() -> None:
             assert stop.requested
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        twice()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            twice()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_second_sigterm_ends_the_process() -> None:

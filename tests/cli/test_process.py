@@ -83,6 +83,8 @@ import os, signal
 import flexpose.shards.write as write
 drawn = write.rasterize
 def interrupted(*arguments, **options):
+    # A background job of a shell starts with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)
     return drawn(*arguments, **options)
 write.rasterize = interrupted

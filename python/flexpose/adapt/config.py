@@ -25,7 +25,9 @@ class AdaptConfig:
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"
-    pool: int = 4000  # codes among which "match" and "match-mix" choose
+    pool: int = (
+        0  # codes among which "match" and "match-mix" choose; 0: as many as poses, so that none is left over
+    )
     features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")
     iterations: int = 300
     batch: int = 64
@@ -47,8 +49,8 @@ class AdaptConfig:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
         if not self.features:
             raise ConfigError("features must name at least one of beta, keypoints, pyramid")
-        if self.pairing != "random" and self.pool < 1:
-            raise ConfigError(f"pool must be >= 1, got {self.pool}")
+        if self.pool < 0:
+            raise ConfigError(f"pool must be >= 0, got {self.pool}")
 
 
 ADAPT_PRESETS: dict[str, dict[str, Any]] = {
@@ -66,7 +68,6 @@ ADAPT_PRESETS: dict[str, dict[str, Any]] = {
         "iterations": 120,
         "batch": 32,
         "mixed": 200,
-        "pool": 600,
         "lr": 0.03,
         "checkpoint_iterations": 40,
     },

@@ -101,7 +101,7 @@ def _paired_codes(
                 latents(len(poses), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
             ).clone()
         needed = len(poses) if config.pairing == "match" else len(shots)
-        pool = latents(max(config.pool, 2 * needed), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
+        pool = latents(max(config.pool, needed), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
         codes = generator.map(pool)
         drawn = read_keypoints(beta, draw_images(generator, codes, dtype=dtype), dtype=dtype)
         if config.pairing == "match":
