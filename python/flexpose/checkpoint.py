@@ -160,7 +160,10 @@ def load_as(
     _check_fit(own, tensors, path)
     if content_hash(tensors) != header.get("hash"):
         raise DataError("the weights are not those whose hash the header holds", path=path, field="hash")
-    module = make()
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # its first weights are drawn; reading a file must not show in that
+        module = make()
     load_module(module, tensors, path=path)
     return module
 

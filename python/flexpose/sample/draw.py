@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..errors import DataError
 from ..pretrain.data import images_to_tensor
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..models import Generator, Regressor, Transfer
 
-__all__ = ["BLOCK", "draw_images", "latents", "read_keypoints"]
+__all__ = ["BLOCK", "draw_images", "latents", "map_codes", "read_keypoints"]
 
 BLOCK = 64
 """Samples that are computed together: a kernel may round differently for another batch size."""
@@ -43,6 +44,13 @@ def _blocks(x: Tensor) -> list[Tensor]:
 
 
 @torch.inference_mode()
+def map_codes(generator: Generator, z: Tensor, *, truncation: float = 1.0) -> Tensor:
+    """F of z [N, z_dim]: w [N, w_dim]."""
+    parts = [generator.map(block, truncation=truncation) for block in _blocks(z)]
+    return torch.cat(parts)[: len(z)] if parts else torch.empty(0, generator.config.w_dim)
+
+
+@torch.inference_mode()
 def draw_images(
     generator: Generator,
     codes: Tensor,
@@ -50,11 +58,17 @@ def draw_images(
     transfer: Transfer | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> NDArray[np.uint8]:
-    """Phi(tau(A(w))) of codes w [N, w_dim]: uint8 [N, 3, S, S]."""
+    """Phi(tau(A(w))) of codes w [N, w_dim]: uint8 [N, 3, S, S].
+
+    Raises:
+        DataError: a picture holds no numbers, which grey levels would hide.
+    """
     parts = []
     for block in _blocks(codes):
         styles = generator.styles(block)
         images = generator.synthesize(styles if transfer is None else transfer(styles), dtype=dtype)
+        if not bool(torch.isfinite(images).all()):
+            raise DataError("expected pictures of finite numbers from the generator, got NaN or infinity")
         parts.append(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy())
     size = generator.config.size_px
     return np.concatenate(parts)[: len(codes)] if parts else np.empty((0, 3, size, size), np.uint8)

@@ -13,14 +13,15 @@ from pydantic.dataclasses import dataclass
 from .._atomic import atomic_path, atomic_write
 from .._threads import compute_dtype
 from ..adapt.adapter import load_transfer, read_adapter
+from ..checkpoint import read_header
 from ..config import STRICT, config_dict
-from ..errors import ConfigError, DataError, UsageError
+from ..errors import ConfigError, UsageError
 from ..poses import PoseSet, write_poses
 from ..pretrain.beta import load_beta
 from ..pretrain.loop import load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, StopSignal, versions
-from .draw import BLOCK, draw_images, latents, read_keypoints
+from .draw import BLOCK, draw_images, latents, map_codes, read_keypoints
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -34,6 +35,7 @@ __all__ = ["SampleConfig", "Sampler", "load_sampler", "sample"]
 
 _GRID = 36
 _CHUNK = 16 * BLOCK
+_ENDINGS = (".json", ".npz")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -79,7 +81,7 @@ class Sampler:
         `begin` must be a multiple of 64.
         """
         z = latents(n, self.generator.config.z_dim, seed, begin=begin)
-        codes = self.generator.map(z, truncation=truncation)
+        codes = map_codes(self.generator, z, truncation=truncation)
         images = draw_images(self.generator, codes, transfer=self.transfer, dtype=dtype)
         return read_keypoints(self.beta, images, dtype=dtype), images
 
@@ -121,7 +123,7 @@ def load_sampler(
         file = found[0]
     transfer_file = None
     generator_file = file
-    if file.name.startswith("adapter"):
+    if read_header(file).get("kind") == "adapter":
         transfer_file = file
         recorded = read_adapter(file)[1].get("source", "")
         generator_file = Path(source) if source is not None else file.parent / str(recorded)
@@ -168,13 +170,15 @@ def sample(
         n poses in pixels of a square of `image_size`, ids from 1.
 
     Raises:
-        UsageError, DataError: see `load_sampler`.
-        DataError: the generator's pictures hold no number.
+        UsageError: `out` has another ending; see also `load_sampler`.
+        DataError: see `load_sampler`; the generator's pictures hold no number.
         Interrupted: SIGINT or SIGTERM came; nothing was written.
 
     Source: FlexPose, arXiv:2412.13463, Eq. 8.
     """
     progress = progress or Progress()
+    if out is not None and Path(out).suffix.lower() not in _ENDINGS:
+        raise UsageError(f"out must end in {' or '.join(_ENDINGS)}, got {str(out)!r}")
     sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
     dtype: Any = compute_dtype(config.dtype)
     poses: list[NDArray[np.float32]] = []
@@ -190,10 +194,6 @@ def sample(
             chunk, images = sampler.draw(
                 count, config.seed, begin=begin, truncation=config.truncation, dtype=dtype
             )
-            if not np.isfinite(chunk).all():
-                raise DataError(
-                    f"sample {begin}: expected finite keypoints, got NaN or infinity", path=run_dir
-                )
             residual = sampler.residual(chunk, images)
             if begin == 0 and config.reject > 0:
                 threshold = float(np.quantile(residual, 1 - config.reject))
