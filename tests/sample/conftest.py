@@ -1,0 +1,28 @@
+"""One tiny source and one adaptation of it, for all that only read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flexpose.adapt import adapt
+
+from .. import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a generator and a beta."""
+    return tiny.train_source(tmp_path_factory.mktemp("runs") / "source")
+
+
+@pytest.fixture(scope="session")
+def adapted(source: Path) -> Path:
+    """A folder with an adapter, beside its source."""
+    folder = source.parent / "adapted"
+    adapt(tiny.target_poses(), tiny.ADAPT, folder, source=source)
+    return folder
