@@ -122,6 +122,45 @@ def test_first_loss_is_that_of_the_source(tmp_path: Path, source: Path, run: Any
     assert watch.figures[1]["loss"] == pytest.approx(np.mean(terms), rel=1e-4)
 
 
+def test_batches_are_drawn_anew_from_the_whole_set(
+    tmp_path: Path, run: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, beta, drawing, framed = parts
+    bank, _ = module._prepare(generator, beta, drawing, framed, tiny.ADAPT, torch.float32, Progress())
+    seen: list[torch.Tensor] = []
+    original = module.Gamma.distance
+
+    def spy(self: Any, images: torch.Tensor, targets: Any) -> torch.Tensor:
+        seen.append(targets[0])
+        return original(self, images, targets)
+
+    monkeypatch.setattr(module.Gamma, "distance", spy)
+    run(tmp_path)
+    rows = []
+    for step, targets in enumerate(seen):
+        rows.append(np.random.default_rng((0, 21, step)).integers(0, 18, 8))
+        torch.testing.assert_close(targets, bank.features[0][rows[-1]])
+    assert len(rows) == 12
+    assert len({tuple(batch) for batch in rows}) == 12
+    assert set(np.concatenate(rows)) == set(range(18))
+
+
+@pytest.mark.parametrize("decay", ["none", "cosine"])
+def test_rate(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, decay: Any) -> None:
+    rates: list[float] = []
+    original = torch.optim.Adam.step
+
+    def spy(self: Any, *rest: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        assert self.param_groups[0]["betas"] == (0.9, 0.999)
+        return original(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    run(tmp_path, config=replace(tiny.ADAPT, lr_decay=decay))
+    cosine = 0.05 * (0.5 + 0.5 * np.cos(np.pi * np.arange(12) / 12))
+    assert rates == pytest.approx(cosine.tolist() if decay == "cosine" else [0.05] * 12)
+
+
 def test_a_run_is_a_function_of_its_inputs(tmp_path: Path, unbroken: Path, run: Any) -> None:
     torch.manual_seed(99)
     before = torch.get_rng_state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -16,11 +17,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from flexpose.checkpoint import Checkpoints, read_header
+from flexpose.drawing import Drawing
 from flexpose.errors import ConfigError, DataError, Interrupted, UsageError
+from flexpose.models import Regressor, RegressorConfig
 from flexpose.pretrain import beta as module
 from flexpose.pretrain import load_beta, train_beta
+from flexpose.pretrain.augment import stretch_and_turn
 from flexpose.pretrain.beta import _spoil, read_images, reread_poses
+from flexpose.pretrain.data import PoseBatches, step_seed
 from flexpose.runs import Progress
+from flexpose.skeleton import load_skeleton
 
 from .. import tiny
 
@@ -98,13 +104,27 @@ def test_held_out_error_is_that_of_the_held_out_poses(trained: Path) -> None:
     assert (last["poses"], last["held_out_mean_px"]) == (24, facts["mean_px"])
 
 
-def test_loss_is_of_coordinates(alone: Path) -> None:
-    """At birth the maps say next to nothing: the loss is about the poses' own mean square, then it falls."""
-    watch = tiny.Watch()
-    module.train_beta(
-        tiny.source_poses(), replace(tiny.BETA, steps=1), alone.parent / f"{alone.name}-one", progress=watch
-    )
-    assert 0.1 < watch.figures[-1]["loss"] < 2
+@pytest.mark.parametrize("step", [0, 5])
+def test_a_step_by_hand(step: int) -> None:
+    """Squared error of the coordinates, on spoiled pictures of varied poses."""
+    drawing = Drawing(load_skeleton("body13"), 16)
+    batches = PoseBatches(drawing.framed(tiny.source_poses()).normalized, drawing, 8, 3, flips=True)
+    config = replace(tiny.BETA, seed=3, lr=0.5)
+    torch.manual_seed(0)
+    beta = Regressor(RegressorConfig(size_px=16, num_keypoints=13, width=8))
+    before = copy.deepcopy(beta)
+    optimiser = torch.optim.Adam(beta.parameters(), lr=1.0)
+    loss = module._step(beta, optimiser, batches, step, config, torch.float32)
+    poses = stretch_and_turn(batches.poses(step), drawing.skeleton, np.random.default_rng((3, 12, step)))
+    torch.manual_seed(step_seed(3, 11, step))
+    images = _spoil(torch.from_numpy(drawing.images(poses)) / 127.5 - 1)
+    read = before(images).normalized.detach().numpy().astype(np.float64)
+    assert loss == pytest.approx(((read - poses) ** 2).sum(-1).mean(), rel=1e-4)
+    # A hundred steps of warming up, and a cosine over all twelve.
+    rate = 0.5 * (step + 1) / 100 * (0.5 + 0.5 * np.cos(np.pi * step / 12))
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(rate)
+    moved = (beta.merge.weight - before.merge.weight).abs().max().item()
+    assert moved == pytest.approx(rate, rel=0.01), "Adam's first step goes by the rate"
 
 
 # --- the file
