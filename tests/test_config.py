@@ -146,6 +146,8 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (PretrainConfig, {"stages": [[64, 0.0]]}, "kimg > 0"),
     (PretrainConfig, {"warmup": [[128, 1.0]]}, "warmup must be powers of two"),
     (PretrainConfig, {"warmup": [[16, -1.0]]}, "warmup must be powers of two"),
+    (PretrainConfig, {"warmup": [[16, 1.0]], "batch": 1}, "warmup needs batch and z_dim >= 2, got 1 and 128"),
+    (PretrainConfig, {"warmup": [[16, 1.0]], "z_dim": 1}, "warmup needs batch and z_dim >= 2, got 32 and 1"),
     (PretrainConfig, {"batch": 0}, "batch must be > 0"),
     (PretrainConfig, {"lr": 0.0}, "lr must be > 0"),
     (PretrainConfig, {"r1_gamma": -1.0}, "r1_gamma must be >= 0"),

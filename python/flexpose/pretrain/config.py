@@ -68,6 +68,8 @@ class PretrainConfig:
             raise ConfigError(
                 f"warmup must be powers of two from 8 to size_px with kimg > 0, got {self.warmup}"
             )
+        if self.warmup and min(self.batch, self.z_dim) < 2:
+            raise ConfigError(f"warmup needs batch and z_dim >= 2, got {self.batch} and {self.z_dim}")
         positive = (
             "line_width_px",
             "batch",
