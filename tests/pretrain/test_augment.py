@@ -7,8 +7,8 @@ import pytest
 
 from flexpose.drawing import Drawing
 from flexpose.poses import source_domain, synth_poses
-from flexpose.pretrain.augment import spanning_tree, stretch_and_turn
-from flexpose.skeleton import Skeleton, list_skeletons, load_skeleton
+from flexpose.pretrain.augment import stretch_and_turn
+from flexpose.skeleton import kinematic_tree, load_skeleton
 
 BODY = load_skeleton("body13")
 
@@ -21,30 +21,6 @@ def poses() -> np.ndarray:
 @pytest.fixture(scope="module")
 def varied(poses: np.ndarray) -> np.ndarray:
     return stretch_and_turn(poses, BODY, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("name", list_skeletons())
-def test_tree_reaches_every_keypoint_once_along_bones(name: str) -> None:
-    skeleton = load_skeleton(name)
-    edges = spanning_tree(skeleton)
-    assert len(edges) == skeleton.num_keypoints - 1
-    reached = [skeleton.root[0] if skeleton.root else 0]
-    bones = {frozenset(bone) for bone in skeleton.bones}
-    for parent, child in edges:
-        assert parent in reached
-        assert child not in reached
-        reached.append(child)
-    on_bones = sum(frozenset(edge) in bones for edge in edges)
-    assert on_bones >= len(edges) - 10, "only what no bone reaches hangs on the root"
-    assert on_bones == len(edges) or name not in {"body13", "coco17"}
-
-
-def test_tree_of_parts_that_no_bone_joins() -> None:
-    skeleton = Skeleton("two", ("a", "b", "c", "d", "e"), ((1, 2), (3, 4)), root=(1,))
-    edges = spanning_tree(skeleton)
-    assert (1, 2) in edges
-    assert (3, 4) in edges
-    assert sorted(child for _, child in edges) == [0, 2, 3, 4]
 
 
 def test_stays_in_the_picture(varied: np.ndarray) -> None:
@@ -81,7 +57,7 @@ def test_limbs_stretch_and_turn_within_bounds_and_keep_their_names(
     poses: np.ndarray, varied: np.ndarray
 ) -> None:
     wild = ~tame(poses, varied)
-    edges = spanning_tree(BODY)
+    edges = kinematic_tree(BODY).edges
     parents, children = (list(side) for side in zip(*edges, strict=True))
     before, after = ((x[wild][:, children] - x[wild][:, parents]).astype(np.float64) for x in (poses, varied))
     lengths = np.linalg.norm(before, axis=-1)

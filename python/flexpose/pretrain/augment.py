@@ -6,35 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..skeleton import kinematic_tree
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..skeleton import Skeleton
 
-__all__ = ["spanning_tree", "stretch_and_turn"]
-
-
-def spanning_tree(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """(parent, child) edges over the bones, breadth first from the root's first keypoint; strays hang on it."""
-    neighbours: dict[int, list[int]] = {i: [] for i in range(skeleton.num_keypoints)}
-    for a, b in skeleton.bones:
-        neighbours[a].append(b)
-        neighbours[b].append(a)
-    root = skeleton.root[0] if skeleton.root else 0
-    seen, queue, edges = {root}, [root], []
-    while len(seen) < skeleton.num_keypoints:
-        if not queue:
-            stray = next(i for i in range(skeleton.num_keypoints) if i not in seen)
-            edges.append((root, stray))
-            seen.add(stray)
-            queue.append(stray)
-        parent = queue.pop(0)
-        for child in neighbours[parent]:
-            if child not in seen:
-                seen.add(child)
-                queue.append(child)
-                edges.append((parent, child))
-    return edges
+__all__ = ["stretch_and_turn"]
 
 
 def stretch_and_turn(
@@ -51,7 +30,7 @@ def stretch_and_turn(
     bent = poses.copy()
     length = np.exp(rng.normal(0, 0.2, (n, skeleton.num_keypoints)).clip(-0.5, 0.35))
     angle = rng.normal(0, 0.25, (n, skeleton.num_keypoints))
-    for parent, child in spanning_tree(skeleton):
+    for parent, child in kinematic_tree(skeleton).edges:
         offset = (poses[:, child] - poses[:, parent]) * length[:, child, None]
         cos, sin = np.cos(angle[:, child]), np.sin(angle[:, child])
         turned = np.stack(
