@@ -178,6 +178,12 @@ impl Pen {
         })
     }
 
+    /// Side of a picture in pixels.
+    #[must_use]
+    pub fn size_px(&self) -> usize {
+        self.size
+    }
+
     /// Bytes of one picture.
     #[must_use]
     pub fn image_len(&self) -> usize {
@@ -223,6 +229,66 @@ pub fn draw_into(
     for_each_chunk(out, pen.image_len(), workers, |record, image| {
         draw(poses, record, skeleton, pen, image);
     })
+}
+
+/// Some whole rows of a picture, as [`Painter`] hands them out.
+#[derive(Debug, Clone, Copy)]
+pub struct Band<'a> {
+    /// Row of the picture that the first row here is.
+    pub first_row: usize,
+    /// `[rows, S, 3]`.
+    pub pixels: &'a [u8],
+    /// For each row the columns that may hold anything but black; empty for a black row.
+    pub spans: &'a [Range<usize>],
+}
+
+/// Draws pictures one after the other into memory of its own, for a consumer that needs each only once.
+#[derive(Debug)]
+pub struct Painter<'a> {
+    skeleton: &'a Skeleton,
+    pen: Pen,
+    pixels: Vec<u8>,
+    spans: Vec<Range<usize>>,
+}
+
+impl<'a> Painter<'a> {
+    /// Takes the skeleton and the pen; the layout is [`Layout::Nhwc`] whatever the pen says.
+    #[must_use]
+    pub fn new(skeleton: &'a Skeleton, pen: &Pen) -> Self {
+        let pen = Pen {
+            layout: Layout::Nhwc,
+            ..*pen
+        };
+        Self {
+            skeleton,
+            pen,
+            pixels: vec![0; pen.image_len()],
+            spans: vec![0..pen.size; pen.size],
+        }
+    }
+
+    /// Draws the pose `record` and calls `consume` with the bands of its picture, from the top to the bottom.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the skeleton does not fit the poses; whatever `consume` returns.
+    pub fn paint<E: From<Error>>(
+        &mut self,
+        poses: &PoseBatch<'_>,
+        record: usize,
+        mut consume: impl FnMut(Band<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        check_length(
+            "joint_colors",
+            self.skeleton.joint_colors.len(),
+            poses.num_keypoints(),
+        )?;
+        draw_one::<false>(poses, record, self.skeleton, &self.pen, &mut self.pixels);
+        consume(Band {
+            first_row: 0,
+            pixels: &self.pixels,
+            spans: &self.spans,
+        })
+    }
 }
 
 /// Draws one pose.

@@ -1,6 +1,7 @@
 //! PNG encoding of skeleton images.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use ::png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
@@ -70,6 +71,47 @@ pub fn encode(images: &[u8], shape: Shape, workers: Option<NonZeroUsize>) -> Res
         file.fill_with(|| encode_one(pixels, shape));
     })?;
     files.into_iter().collect()
+}
+
+/// A PNG file that grows by bands of rows, so that a picture need never be whole in memory.
+#[derive(Debug)]
+pub struct RowEncoder {
+    shape: Shape,
+    pixels: Vec<u8>,
+}
+
+impl RowEncoder {
+    /// Starts pictures of this shape; one encoder serves any number, one after the other.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            pixels: Vec::new(),
+        }
+    }
+
+    /// Takes the next rows, `[rows, W, C]` in `pixels`; `spans` has for each row the columns that may hold anything
+    /// but 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `pixels` does not hold as many rows as there are spans.
+    pub fn push(&mut self, pixels: &[u8], spans: &[Range<usize>]) -> Result<()> {
+        let row = self.shape.width as usize * self.shape.color.samples();
+        check_length("pixels", pixels.len(), spans.len() * row)?;
+        self.pixels.extend_from_slice(pixels);
+        Ok(())
+    }
+
+    /// Appends the finished file to `out` and begins the next picture.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the rows do not make one picture.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        check_length("pixels", self.pixels.len(), self.shape.image_len())?;
+        out.extend(encode_one(&self.pixels, self.shape)?);
+        self.pixels.clear();
+        Ok(())
+    }
 }
 
 /// One picture. Rows of a skeleton image are mostly those above them, so the filter `Up` leaves runs of zeros, which
