@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._options import InputPoses, JsonOption, LimitOption, SkeletonOption, WorkersOption
+from ._options import JsonOption, LimitOption, SeedOption, SkeletonOption, WorkersOption
 from ._output import print_json, say
+from ._progress import progress
+from ._signals import terminate_as_interrupt
 
-__all__ = ["render_cli"]
+if TYPE_CHECKING:
+    from flexpose.poses.bad import BadRecords
+    from flexpose.shards import RenderPlan, RenderReport, ShardIndex
+
+__all__ = ["read_inputs", "render_cli"]
 
 _GRID_DEFAULT = 64
 
 
 class _Format(StrEnum):
-    png = "png"
     webdataset = "webdataset"
+    npy = "npy"
+    png = "png"
+    keypoints = "keypoints"
+
+
+class _Style(StrEnum):
+    flexpose = "flexpose"
 
 
 class _Frame(StrEnum):
@@ -34,18 +48,37 @@ class _Missing(StrEnum):
 
 
 def render_cli(
-    file: InputPoses,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True,
+            help="Poses: COCO keypoint JSON, npz, or the folder of a finished data set; one or several.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[
-        Path, typer.Argument(help="A new folder (png), a .tar file (webdataset), or a .png file (--grid).")
+        Path,
+        typer.Argument(
+            help="A folder for a data set, a .tar file, or a .png file (--grid).", show_default=False
+        ),
     ],
     kind: Annotated[
-        _Format | None, typer.Option("--format", help="png, or webdataset; else by the ending of OUT.")
+        _Format | None,
+        typer.Option(
+            "--format",
+            help="webdataset (tar with JSON and PNG a pose; the default), npy, png, or keypoints (to be drawn when loaded).",
+        ),
+    ] = None,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(help="Poses a shard, or bytes such as 256M; else 10000 poses, or 256M if that is less."),
     ] = None,
     grid: Annotated[
         bool, typer.Option("--grid", help="One picture with the first poses side by side.")
     ] = False,
     columns: Annotated[int, typer.Option(min=1, help="Pictures in a row of the grid.")] = 8,
     size: Annotated[int, typer.Option(min=1, max=8192, help="Side of the square picture, pixels.")] = 128,
+    style: Annotated[_Style, typer.Option(help="How a pose looks.")] = _Style.flexpose,
     line_width: Annotated[float, typer.Option(help="Full width of a bone, pixels.")] = 2.0,
     joint_radius: Annotated[float, typer.Option(help="Radius of a joint's disc, pixels; 0 for none.")] = 2.0,
     frame: Annotated[
@@ -56,19 +89,50 @@ def render_cli(
     missing: Annotated[
         _Missing, typer.Option(help="An unlabelled joint: leave out its bones, leave out the pose, or stop.")
     ] = _Missing.skip_bone,
+    max_bad_fraction: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of the poses that may be unusable; they go to OUT/bad.jsonl."
+        ),
+    ] = 0.0,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Vary each pose, e.g. rotation=45,limb=135:225,scale=0.7:0.9/1.1:1.2,flip=0.5."),
+    ] = None,
+    seed: SeedOption = 0,
     skeleton: SkeletonOption = None,
     limit: LimitOption = None,
     workers: WorkersOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a data set of the same settings and inputs.")
+    ] = False,
+    verify: Annotated[
+        str,
+        typer.Option(metavar="quick|full", help="With --resume: look at lengths of what is there, or hash it."),
+    ] = "quick",
+    shard_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Write the I-th of N parts of the shards; other processes do the others."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many bytes and seconds it will take, and stop.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw poses as coloured skeletons: PNG files in a new folder, one tar shard, or one grid.
+    """Draw poses as coloured skeletons: a data set in shards, one tar file, or one grid.
+
+    A data set that was interrupted, however it was, goes on with `--resume`; its bytes do not depend on that, nor on
+    the number of workers.
 
     Example: [bold]flexpose render shots.json shots.tar --size 256[/]
     """
-    from flexpose.poses import read_poses
-    from flexpose.shards import RenderStyle, write_grid, write_pngs, write_webdataset
+    from flexpose.poses.bad import BadRecords
+    from flexpose.shards import RenderStyle, draft_render, write_grid, write_webdataset
 
-    style = RenderStyle(
+    pen = RenderStyle(
+        style=style.value,
         size_px=size,
         line_width_px=line_width,
         joint_radius_px=joint_radius,
@@ -76,21 +140,161 @@ def render_cli(
         margin=margin,
         missing=missing.value,
     )
-    poses = read_poses(file, skeleton)
+    single = _is_single(out, kind, grid=grid)
+    data_set = {"--shard-range": shard_range, "--resume": resume or None, "--shard-size": shard_size}
+    wrong = [name for name, value in data_set.items() if value is not None]
+    if single and wrong:
+        raise typer.BadParameter(f"{wrong[0]} is for data sets: name a folder, not one file")
+    if verify not in {"quick", "full"}:
+        raise typer.BadParameter(f"--verify must be quick or full, got {verify}")
+    if grid and dry_run:
+        raise typer.BadParameter("--dry-run is not for --grid")
+    variation = None
+    if augment is not None:
+        from flexpose.shards.augment import Augment
+
+        variation = Augment.parse(augment)
+    bad = BadRecords(max_bad_fraction)
+    with terminate_as_interrupt():
+        sources = read_inputs(inputs, skeleton, bad, limit or (_GRID_DEFAULT if grid else None))
+        if grid:
+            report = write_grid(
+                sources, out, pen, columns=columns, workers=workers, augment=variation, seed=seed
+            )
+        elif single and not dry_run:
+            with progress() as shown:
+                report = write_webdataset(
+                    sources,
+                    out,
+                    pen,
+                    workers=workers,
+                    augment=variation,
+                    seed=seed,
+                    bad=bad,
+                    inputs=inputs[: len(sources)],
+                    progress=shown.advance,
+                )
+        else:
+            plan = draft_render(
+                sources,
+                out,
+                pen,
+                kind=(kind or _Format.webdataset).value,
+                shard_size=shard_size,
+                augment=variation,
+                seed=seed,
+                bad=bad,
+                inputs=inputs[: len(sources)],
+            )
+            del sources  # the plan has what is drawn
+            if dry_run:
+                _tell_plan(plan, workers, as_json=as_json)
+                return
+            report = _write(plan, shard_range, workers, resume=resume, full=verify == "full")
+    _tell(report, as_json=as_json)
+
+
+def _is_single(out: Path, kind: _Format | None, *, grid: bool) -> bool:
+    """Whether OUT is one file."""
     if grid:
         if kind is not None:
             raise typer.BadParameter("--grid is one PNG; leave out --format")
-        report = write_grid(poses[: limit or _GRID_DEFAULT], out, style, columns=columns, workers=workers)
-    else:
-        if kind is None:
-            kind = _Format.webdataset if out.suffix == ".tar" else _Format.png
-        if kind is _Format.png and out.suffix == ".png":
-            raise typer.BadParameter("one .png file is a grid: give --grid, or name a folder")
-        write = write_webdataset if kind is _Format.webdataset else write_pngs
-        report = write(poses[:limit], out, style, workers=workers)
+        return True
+    if out.suffix == ".png":
+        raise typer.BadParameter("one .png file is a grid: give --grid, or name a folder")
+    if out.suffix == ".tar" and kind not in {None, _Format.webdataset}:
+        raise typer.BadParameter(f"a .tar file is a webdataset; name a folder for --format {kind}")
+    return out.suffix == ".tar"
+
+
+def read_inputs(
+    paths: list[Path], skeleton: str | None, bad: "BadRecords", limit: int | None
+) -> "list[PoseSet | ShardIndex]":
+    """Read all inputs, and take the first poses of them if there is a limit.
+
+    Raises:
+        UsageError: a path is neither a file of poses nor a finished data set.
+        DataError: a file holds what it must not.
+    """
+    from flexpose.errors import UsageError
+    from flexpose.poses import read_poses
+    from flexpose.shards import open_dataset
+
+    sources: list[PoseSet | ShardIndex] = []
+    for path in paths:
+        if limit is not None and limit <= 0:
+            break
+        if path.is_dir():
+            dataset = open_dataset(path)
+            if limit is not None:
+                raise UsageError("limit must be left out for the folder of a data set")
+            sources.append(dataset)
+            continue
+        before = bad.total
+        poses = read_poses(path, skeleton, bad=bad)
+        if bad.total == before:
+            bad.total += len(poses)
+        poses = poses[:limit]
+        sources.append(poses)
+        limit = None if limit is None else limit - len(poses)
+    return sources
+
+
+def _write(
+    plan: "RenderPlan", part: str | None, workers: int | None, *, resume: bool, full: bool
+) -> "RenderReport":
+    from flexpose.shards import shard_range, write_shards
+
+    wanted = None if part is None else shard_range(part, len(plan.shards))
+    plan.publish(resume=resume, shared=part is not None)
+    free = shutil.disk_usage(plan.out).free
+    if plan.estimate.bytes > free and not resume:
+        say(f"about {plan.estimate.bytes} bytes are needed, and {free} are free on the disk of {plan.out}")
+    with progress() as shown:
+        shown.start("render", plan.count)
+        return write_shards(
+            plan,
+            shard_range=wanted,
+            workers=workers,
+            resume=resume,
+            full=full,
+            progress=shown.advance,
+        )
+
+
+def _tell(report: "RenderReport", *, as_json: bool) -> None:
     if report.left_out:
         say(f"{report.left_out} poses left out: joints are missing (see --missing)")
+    if report.bad:
+        say(f"{report.bad} poses left out: they cannot be used (see bad.jsonl)")
     if as_json:
         print_json(report)
-    else:
+    elif report.complete:
         typer.echo(f"{report.path}: {report.rendered} poses")
+    else:
+        typer.echo(f"{report.path}: {report.rendered} poses in {report.shards} shards; others are missing yet")
+
+
+def _tell_plan(plan: "RenderPlan", workers: int | None, *, as_json: bool) -> None:
+    from flexpose.shards import running_threads
+
+    folder = plan.out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    about = {
+        "path": plan.out,
+        "kind": plan.kind,
+        "rendered": plan.count,
+        "left_out": plan.left_out,
+        "bad": len(plan.bad.records) if plan.bad else 0,
+        "shards": len(plan.shards),
+        "shard_size": plan.shards[0][1] if plan.shards else 0,
+        "bytes": plan.estimate.bytes,
+        "free_bytes": shutil.disk_usage(folder).free,
+        "seconds": round(plan.estimate.seconds / running_threads(workers), 3),
+    }
+    if as_json:
+        print_json(about)
+        return
+    for name, value in about.items():
+        typer.echo(f"{name}: {value}")

@@ -8,12 +8,14 @@ from typing import Literal, get_args
 
 from flexpose.errors import UsageError
 
-__all__ = ["FRAMES", "MISSING", "Frame", "Missing", "RenderStyle"]
+__all__ = ["FRAMES", "MISSING", "STYLES", "Frame", "Missing", "RenderStyle", "Style"]
 
 Frame = Literal["bbox", "keep", "root"]
 Missing = Literal["drop-pose", "skip-bone", "error"]
+Style = Literal["flexpose"]
 FRAMES: tuple[str, ...] = get_args(Frame)
 MISSING: tuple[str, ...] = get_args(Missing)
+STYLES: tuple[str, ...] = get_args(Style)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,7 @@ class RenderStyle:
     """Size, strokes and framing of a rendered pose.
 
     Args:
+        style: ``flexpose``: bones and joints in the colours of the skeleton.
         size_px: side S of the square picture, >= 1.
         line_width_px: full width of a bone, > 0.
         joint_radius_px: radius of a joint's disc, >= 0; 0 draws none.
@@ -34,6 +37,7 @@ class RenderStyle:
         UsageError: a value is out of range.
     """
 
+    style: Style = "flexpose"
     size_px: int = 128
     line_width_px: float = 2.0
     joint_radius_px: float = 2.0
@@ -42,6 +46,8 @@ class RenderStyle:
     missing: Missing = "skip-bone"
 
     def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise UsageError(f"style must be one of {', '.join(STYLES)}, got {self.style!r}")
         if self.size_px < 1:
             raise UsageError(f"size_px must be >= 1, got {self.size_px}")
         if not (math.isfinite(self.line_width_px) and self.line_width_px > 0):

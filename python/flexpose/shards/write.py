@@ -2,171 +2,179 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
-import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flexpose._atomic import atomic_path, atomic_write
-from flexpose.errors import DataError, UsageError
-from flexpose.poses import frame_poses
-from flexpose.raster import encode_png, encode_pngs, image_grid, pixels_from_normalized, rasterize
+from flexpose import _rust
+from flexpose._atomic import atomic_write
+from flexpose._cpus import allowed_threads
+from flexpose.errors import DataError, ResourceError, UsageError
+from flexpose.poses.bad import BadRecords
+from flexpose.raster import encode_png, image_grid, pixels_from_normalized, rasterize
+
+from .drawn import DrawnPoses, draw_poses
+from .plan import draft_render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
-    from numpy.typing import NDArray
-
-    from flexpose.poses import Frames, PoseSet
-
+    from .augment import Augment
+    from .drawn import Source
+    from .plan import RenderPlan
     from .style import RenderStyle
 
-__all__ = ["RenderReport", "write_grid", "write_pngs", "write_webdataset"]
+__all__ = ["RenderReport", "running_threads", "write_grid", "write_shards", "write_webdataset"]
 
-_CHUNK = 256  # pictures in memory at a time: 12 MB at 128 px
+_MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RenderReport:
-    """What was written: the path, the poses drawn, and those left out for missing joints."""
+    """What there is now.
+
+    Attributes:
+        path: the file or the folder.
+        rendered: poses in what was to be written, also those that had been written before.
+        left_out: poses left out because joints are missing.
+        bad: poses left out because they cannot be drawn.
+        bytes: of all files.
+        shards: number of shards that this call was for.
+        written: those written now; the others were finished before.
+        complete: whether the whole data set is finished.
+    """
 
     path: Path
     rendered: int
     left_out: int
+    bad: int
+    bytes: int
+    shards: int
+    written: int
+    complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Rendered:
-    """One finished picture: its 0-based index in the input, the PNG, and the joints in its pixels."""
+def running_threads(workers: int | None) -> int:
+    """Threads that are started for so many workers: no more than the process has processors for.
 
-    index: int
-    png: bytes
-    keypoints: NDArray[np.float32]
+    More would not be faster, and each has its own memory. The bytes do not depend on it.
 
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which poses are drawn (indices into the input, ascending), and the square of each."""
-
-    poses: PoseSet
-    drawn: NDArray[np.int64]
-    frames: Frames
-
-
-def _plan(poses: PoseSet, style: RenderStyle) -> _Plan:
-    """Decide under ``style.missing`` and frame all poses, so that bad ones are found before any work."""
-    labelled = poses.visibility > 0
-    complete = labelled.all(axis=1)
-    if style.missing == "error" and not complete.all():
-        record = int(np.flatnonzero(~complete)[0])
-        message = f"must have all {labelled.shape[1]} joints labelled, got {labelled[record].sum()}"
-        raise DataError(message, path=poses.origin, record=record, field="visibility")
-    keep = complete if style.missing != "skip-bone" else labelled.sum(axis=1) >= 2
-    if style.frame == "root":
-        keep = keep & labelled[:, list(poses.skeleton.root)].all(axis=1)
-    drawn = np.flatnonzero(keep)
-    try:
-        return _Plan(poses, drawn, frame_poses(poses[drawn], mode=style.frame, margin=style.margin))
-    except DataError as error:
-        if error.record is None:
-            raise
-        # frame_poses counts the poses it got; the user's file has others between them.
-        message = str(error).rsplit(f"{error.field}: ", 1)[-1]
-        record = int(drawn[error.record])
-        raise DataError(message, path=error.path, record=record, field=error.field) from error
-
-
-def _render(
-    plan: _Plan, style: RenderStyle, workers: int | None
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float32]]]:
-    """Yield (indices, images [n, S, S, 3], keypoints [n, K, 2] in their pixels) in the order of the input."""
-    for start in range(0, len(plan.drawn), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        indices = plan.drawn[rows]
-        part = plan.poses[indices]
-        keypoints = pixels_from_normalized(plan.frames[rows].normalize(part.keypoints), style.size_px)
-        keypoints[part.visibility == 0] = 0
-        images = rasterize(
-            keypoints,
-            part.visibility,
-            part.skeleton,
-            size_px=style.size_px,
-            line_width_px=style.line_width_px,
-            joint_radius_px=style.joint_radius_px,
-            workers=workers,
-        )
-        yield indices, images, keypoints
-
-
-def _pictures(plan: _Plan, style: RenderStyle, workers: int | None) -> Iterator[_Rendered]:
-    """Yield the finished pictures in the order of the input, whatever the number of workers."""
-    for indices, images, keypoints in _render(plan, style, workers):
-        for index, png, joints in zip(indices, encode_pngs(images, workers=workers), keypoints, strict=True):
-            yield _Rendered(int(index), png, joints)
-
-
-def _report(path: str | PathLike[str], plan: _Plan) -> RenderReport:
-    return RenderReport(Path(path), len(plan.drawn), len(plan.poses) - len(plan.drawn))
+    Raises:
+        UsageError: `workers` is out of range.
+    """
+    if workers is None:
+        return allowed_threads()
+    if not 1 <= workers <= _MAX_WORKERS:
+        raise UsageError(f"workers must be in [1, {_MAX_WORKERS}], got {workers}")
+    return min(workers, allowed_threads())
 
 
 @contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(f"{path} is there already and is not an empty folder; name another one or remove it")
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.mkdir(parents=True)
+def _room_told(path: Path) -> Iterator[None]:
+    """Add to an error about a full disk how much is needed and how much there is."""
     try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        yield
+    except ResourceError as error:
+        if not hasattr(error, "needed"):
+            raise
+        folder = path.absolute()
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        needed = "" if error.needed is None else f"about {error.needed} bytes needed, "
+        raise ResourceError(f"{error} ({needed}{free} bytes free)") from None
 
 
-def write_pngs(
-    poses: PoseSet, folder: str | PathLike[str], style: RenderStyle, *, workers: int | None = None
+def write_shards(
+    plan: RenderPlan,
+    poses: Source | Sequence[Source] | None = None,
+    shard_range: range | None = None,
+    *,
+    workers: int | None = None,
+    resume: bool = False,
+    full: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> RenderReport:
-    """Write one ``{index:08d}.png`` a pose into a new folder; the index is the pose's place in the input.
+    """Write the shards of a published plan that are not there yet, and the index when the last one is.
 
     Args:
-        poses: N poses.
-        folder: must not exist, or be empty; it appears only when every picture is in it.
-        style: how they are drawn.
-        workers: threads; None for as many as the process may use. The bytes do not depend on it.
+        plan: from ``plan_render``.
+        poses: those that were given to it; None: the plan has them with it.
+        shard_range: numbers of the shards to write, without gaps; None for all. Processes may write different shards of
+            one data set at the same time.
+        workers: threads; None for as many as the process may use, which is the most that run at all. The bytes do not
+            depend on it.
+        resume: keep the shards that are finished. Without it there must be none.
+        full: with `resume`, hash the finished shards instead of looking at their lengths.
+        progress: called some times a second with the number of poses done; what it raises ends the writing.
 
     Returns:
         What was written.
 
     Raises:
-        UsageError: the folder is not empty.
-        DataError: a pose cannot be drawn (see ``RenderStyle.missing``).
+        UsageError: shards are finished already, or do not exist, or the poses are others.
+        ResourceError: the disk is full, or another process writes these shards. What is published stays.
     """
-    path = Path(folder).absolute()
-    plan = _plan(poses, style)
-    with _new_folder(path) as temporary:
-        for picture in _pictures(plan, style, workers):
-            (temporary / f"{picture.index:08d}.png").write_bytes(picture.png)
-    return _report(folder, plan)
+    wanted = range(len(plan.shards)) if shard_range is None else shard_range
+    if wanted.step != 1:
+        raise UsageError(f"shard_range must have no gaps, got {wanted}")
+    drawn = _poses_of(plan, poses)
+    with _room_told(plan.out):
+        told: dict[str, Any] = json.loads(
+            _rust.write_shards(
+                str(plan.out),
+                drawn,
+                shards=(wanted.start, wanted.stop),
+                threads=running_threads(workers),
+                resume=resume,
+                full=full,
+                progress=progress,
+            )
+        )
+    rendered = sum(end - first for first, end in plan.shards[wanted.start : wanted.stop])
+    return RenderReport(
+        path=plan.out,
+        rendered=rendered,
+        left_out=plan.left_out,
+        bad=_number_bad(plan),
+        bytes=told["bytes"],
+        shards=len(wanted),
+        written=told["written"],
+        complete=told["complete"],
+    )
 
 
-def _member(name: str, data: bytes) -> tuple[tarfile.TarInfo, io.BytesIO]:
-    # TarInfo's own defaults are what makes the shard reproducible: time, user and group 0, no names.
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    return info, io.BytesIO(data)
+def _poses_of(plan: RenderPlan, poses: Source | Sequence[Source] | None) -> DrawnPoses:
+    if plan.drawn is not None:
+        return plan.drawn
+    if poses is None:
+        raise UsageError("poses must be given, for the plan came without them")
+    sources = list(poses) if isinstance(poses, list | tuple) else [poses]
+    bad = None if plan.bad is None else BadRecords(plan.bad.max_fraction)
+    drawn = draw_poses(sources, plan.style, augment=plan.augment, seed=plan.seed, bad=bad)
+    if drawn.content_hash() != json.loads(plan.fields)["content"]:
+        raise UsageError("poses must be those that the plan was made for, got others")
+    return drawn
+
+
+def _number_bad(plan: RenderPlan) -> int:
+    return len(plan.bad.records) if plan.bad else 0
 
 
 def write_webdataset(
-    poses: PoseSet, path: str | PathLike[str], style: RenderStyle, *, workers: int | None = None
+    poses: Source | Sequence[Source],
+    path: str | PathLike[str],
+    style: RenderStyle | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> RenderReport:
     """Write one plain USTAR shard that WebDataset reads; equal poses and style give equal bytes.
 
@@ -179,6 +187,8 @@ def write_webdataset(
         path: the tar file; an old one is replaced at the end, in one step.
         style: how they are drawn.
         workers: threads; None for as many as the process may use. The bytes do not depend on it.
+        progress: called some times a second with the number of poses done; what it raises ends the writing.
+        options: more of ``draft_render``.
 
     Returns:
         What was written.
@@ -187,35 +197,26 @@ def write_webdataset(
         DataError: a pose cannot be drawn (see ``RenderStyle.missing``).
         ResourceError: the disk is full.
     """
-    plan = _plan(poses, style)
-    size = [style.size_px, style.size_px]
-    with (
-        atomic_path(path) as temporary,
-        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard,
-    ):
-        for picture in _pictures(plan, style, workers):
-            about = {
-                "id": int(poses.ids[picture.index]),
-                "keypoints": picture.keypoints.astype(np.float64).round(4).tolist(),
-                "size": size,
-                "skeleton": poses.skeleton.name,
-                "visibility": poses.visibility[picture.index].tolist(),
-            }
-            if poses.labels is not None:
-                about["label"] = poses.labels[picture.index]
-            text = json.dumps(about, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-            shard.addfile(*_member(f"{picture.index:08d}.json", text.encode()))
-            shard.addfile(*_member(f"{picture.index:08d}.png", picture.png))
-    return _report(path, plan)
+    threads = running_threads(workers)
+    plan = draft_render(poses, path, style, kind="webdataset", **options)
+    with _room_told(plan.out):
+        told: dict[str, Any] = json.loads(
+            _rust.write_tar(str(path), plan.fields, plan.drawn, threads=threads, progress=progress)
+        )
+    return RenderReport(
+        Path(path), plan.count, plan.left_out, _number_bad(plan), told["bytes"], shards=1, written=1, complete=True
+    )
 
 
 def write_grid(
-    poses: PoseSet,
+    poses: Source | Sequence[Source],
     path: str | PathLike[str],
     style: RenderStyle,
     *,
     columns: int = 8,
     workers: int | None = None,
+    augment: Augment | None = None,
+    seed: int = 0,
 ) -> RenderReport:
     """Write one PNG with all poses side by side, row by row.
 
@@ -225,6 +226,8 @@ def write_grid(
         style: how they are drawn.
         columns: pictures a row, >= 1.
         workers: threads; None for as many as the process may use.
+        augment: varies each pose by the seed and its row.
+        seed: of the variation.
 
     Returns:
         What was written.
@@ -236,9 +239,23 @@ def write_grid(
     """
     if columns < 1:
         raise UsageError(f"columns must be >= 1, got {columns}")
-    plan = _plan(poses, style)
-    if not len(plan.drawn):
-        raise DataError(f"there must be a pose to draw, got {len(poses)} poses without labelled joints")
-    images = np.concatenate([part for _, part, _ in _render(plan, style, workers)])
-    atomic_write(path, encode_png(image_grid(images, min(columns, len(images)))))
-    return _report(path, plan)
+    sources = [poses] if not isinstance(poses, list | tuple) else poses
+    drawn = draw_poses(sources, style, augment=augment, seed=seed)
+    if not len(drawn):
+        raise DataError(f"there must be a pose to draw, got {sum(drawn.counts)} poses without labelled joints")
+    pixels = pixels_from_normalized(drawn.keypoints, style.size_px)
+    pixels[drawn.visibility == 0] = 0
+    images: np.ndarray[Any, np.dtype[np.uint8]] = rasterize(
+        pixels,
+        drawn.visibility,
+        drawn.skeleton,
+        size_px=style.size_px,
+        line_width_px=style.line_width_px,
+        joint_radius_px=style.joint_radius_px,
+        workers=workers,
+    )
+    png = encode_png(image_grid(images, min(columns, len(images))))
+    atomic_write(path, png)
+    return RenderReport(
+        Path(path), len(drawn), drawn.left_out, 0, len(png), shards=1, written=1, complete=True
+    )

@@ -6,6 +6,7 @@ pub mod coco;
 pub mod error;
 pub mod png;
 pub mod raster;
+pub mod shards;
 pub mod threads;
 
 pub use error::{Error, Result};

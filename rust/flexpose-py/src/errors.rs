@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyType};
 #[derive(Clone, Copy)]
 pub enum Kind {
     Usage,
+    Config,
     Data,
     Resource,
 }
@@ -16,10 +17,12 @@ pub enum Kind {
 /// Makes the exception of `kind`, with the keyword arguments of its class.
 pub fn exception(py: Python<'_>, kind: Kind, message: String, details: Option<&Bound<'_, PyDict>>) -> PyErr {
     static USAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CONFIG: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static DATA: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static RESOURCE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let (class, name) = match kind {
         Kind::Usage => (&USAGE, "UsageError"),
+        Kind::Config => (&CONFIG, "ConfigError"),
         Kind::Data => (&DATA, "DataError"),
         Kind::Resource => (&RESOURCE, "ResourceError"),
     };

@@ -6,11 +6,13 @@ mod coco;
 mod convert;
 mod errors;
 mod raster;
+mod shards;
 
 #[pymodule]
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     coco::register(module)?;
     raster::register(module)?;
+    shards::register(module)?;
     Ok(())
 }
