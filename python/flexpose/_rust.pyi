@@ -1,11 +1,32 @@
 """The native module: private, wrapped by the public modules, which check dtypes and shapes first."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["__version__", "encode_png", "rasterize", "read_coco", "write_coco"]
+__all__ = [
+    "__version__",
+    "encode_png",
+    "estimate_shards",
+    "finish_shards",
+    "hash_file",
+    "hash_poses",
+    "list_tar",
+    "mend_shards",
+    "merge_shards",
+    "plan_text",
+    "publish_plan",
+    "rasterize",
+    "read_coco",
+    "read_dataset",
+    "read_keypoint_shard",
+    "verify_shards",
+    "write_coco",
+    "write_shards",
+    "write_tar",
+]
 
 __version__: str
 
@@ -37,3 +58,37 @@ def write_coco(
     description: str,
 ) -> None: ...
 def encode_png(images: NDArray[np.uint8], *, workers: int | None) -> list[bytes]: ...
+
+# Data sets: paths, the attributes of flexpose.shards.drawn.DrawnPoses, and JSON text.
+def plan_text(fields: str) -> str: ...
+def publish_plan(folder: str, fields: str, bad: str, resume: bool, shared: bool) -> None: ...
+def read_dataset(folder: str, finished: bool) -> tuple[str, str | None]: ...
+def write_shards(
+    folder: str,
+    drawn: object,
+    *,
+    shards: tuple[int, int],
+    threads: int,
+    resume: bool,
+    full: bool,
+    progress: Callable[[int], None] | None = None,
+) -> str: ...
+def write_tar(
+    path: str,
+    fields: str,
+    drawn: object,
+    *,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> str: ...
+def estimate_shards(fields: str, drawn: object, sample: int) -> tuple[float, float]: ...
+def hash_poses(drawn: object) -> str: ...
+def hash_file(path: str) -> tuple[int, str]: ...
+def verify_shards(folder: str, *, full: bool, progress: Callable[[int], None] | None = None) -> str: ...
+def mend_shards(folder: str, drop_torn: bool) -> str: ...
+def merge_shards(
+    sources: list[str], folder: str, *, progress: Callable[[int], None] | None = None
+) -> str: ...
+def finish_shards(folder: str) -> str: ...
+def read_keypoint_shard(path: str, max_bytes: int) -> dict[str, Any]: ...
+def list_tar(path: str, max_entry: int, max_entries: int) -> list[tuple[str, int, int]]: ...

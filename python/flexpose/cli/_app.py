@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from flexpose._threads import calm_openmp
 
-from . import poses, skeletons
+from . import poses, shards, skeletons
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
 from .demo import demo_cli
@@ -91,6 +91,7 @@ app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
 app.command("render", rich_help_panel=_DATA)(render_cli)
+app.add_typer(shards.app, name="shards", rich_help_panel=_DATA)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
 app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
 

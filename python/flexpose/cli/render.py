@@ -16,6 +16,7 @@ from ._progress import progress
 from ._signals import terminate_as_interrupt
 
 if TYPE_CHECKING:
+    from flexpose.poses import PoseSet
     from flexpose.poses.bad import BadRecords
     from flexpose.shards import RenderPlan, RenderReport, ShardIndex
 
@@ -66,7 +67,7 @@ def render_cli(
         _Format | None,
         typer.Option(
             "--format",
-            help="webdataset (tar with JSON and PNG a pose; the default), npy, png, or keypoints (to be drawn when loaded).",
+            help="webdataset: tar with a JSON and a PNG a pose, the default; npy; png; keypoints: drawn when loaded.",
         ),
     ] = None,
     shard_size: Annotated[
@@ -108,7 +109,9 @@ def render_cli(
     ] = False,
     verify: Annotated[
         str,
-        typer.Option(metavar="quick|full", help="With --resume: look at lengths of what is there, or hash it."),
+        typer.Option(
+            metavar="quick|full", help="With --resume: look at lengths of what is there, or hash it."
+        ),
     ] = "quick",
     shard_range: Annotated[
         str | None,
@@ -163,6 +166,7 @@ def render_cli(
             )
         elif single and not dry_run:
             with progress() as shown:
+                shown.start("render", sum(map(_length, sources)))
                 report = write_webdataset(
                     sources,
                     out,
@@ -194,6 +198,12 @@ def render_cli(
     _tell(report, as_json=as_json)
 
 
+def _length(source: PoseSet | ShardIndex) -> int:
+    from flexpose.poses import PoseSet
+
+    return len(source) if isinstance(source, PoseSet) else source.count
+
+
 def _is_single(out: Path, kind: _Format | None, *, grid: bool) -> bool:
     """Whether OUT is one file."""
     if grid:
@@ -208,8 +218,8 @@ def _is_single(out: Path, kind: _Format | None, *, grid: bool) -> bool:
 
 
 def read_inputs(
-    paths: list[Path], skeleton: str | None, bad: "BadRecords", limit: int | None
-) -> "list[PoseSet | ShardIndex]":
+    paths: list[Path], skeleton: str | None, bad: BadRecords, limit: int | None
+) -> list[PoseSet | ShardIndex]:
     """Read all inputs, and take the first poses of them if there is a limit.
 
     Raises:
@@ -228,10 +238,14 @@ def read_inputs(
             dataset = open_dataset(path)
             if limit is not None:
                 raise UsageError("limit must be left out for the folder of a data set")
+            if skeleton is not None:
+                raise UsageError("skeleton must be left out for the folder of a data set")
             sources.append(dataset)
             continue
         before = bad.total
-        poses = read_poses(path, skeleton, bad=bad)
+        # A reader without this option knows no bad records: its first one is an error.
+        counts_bad = "bad" in inspect.signature(read_poses).parameters
+        poses = read_poses(path, skeleton, **({"bad": bad} if counts_bad else {}))
         if bad.total == before:
             bad.total += len(poses)
         poses = poses[:limit]
@@ -241,8 +255,8 @@ def read_inputs(
 
 
 def _write(
-    plan: "RenderPlan", part: str | None, workers: int | None, *, resume: bool, full: bool
-) -> "RenderReport":
+    plan: RenderPlan, part: str | None, workers: int | None, *, resume: bool, full: bool
+) -> RenderReport:
     from flexpose.shards import shard_range, write_shards
 
     wanted = None if part is None else shard_range(part, len(plan.shards))
@@ -250,9 +264,11 @@ def _write(
     free = shutil.disk_usage(plan.out).free
     if plan.estimate.bytes > free and not resume:
         say(f"about {plan.estimate.bytes} bytes are needed, and {free} are free on the disk of {plan.out}")
+    mine = plan.shards if wanted is None else plan.shards[wanted.start : wanted.stop]
+    total = sum(end - first for first, end in mine)
     with progress() as shown:
-        shown.start("render", plan.count)
-        return write_shards(
+        shown.start("render", total)
+        report = write_shards(
             plan,
             shard_range=wanted,
             workers=workers,
@@ -260,9 +276,11 @@ def _write(
             full=full,
             progress=shown.advance,
         )
+        shown.advance(total)
+    return report
 
 
-def _tell(report: "RenderReport", *, as_json: bool) -> None:
+def _tell(report: RenderReport, *, as_json: bool) -> None:
     if report.left_out:
         say(f"{report.left_out} poses left out: joints are missing (see --missing)")
     if report.bad:
@@ -272,10 +290,12 @@ def _tell(report: "RenderReport", *, as_json: bool) -> None:
     elif report.complete:
         typer.echo(f"{report.path}: {report.rendered} poses")
     else:
-        typer.echo(f"{report.path}: {report.rendered} poses in {report.shards} shards; others are missing yet")
+        typer.echo(
+            f"{report.path}: {report.rendered} poses in {report.shards} shards; others are missing yet"
+        )
 
 
-def _tell_plan(plan: "RenderPlan", workers: int | None, *, as_json: bool) -> None:
+def _tell_plan(plan: RenderPlan, workers: int | None, *, as_json: bool) -> None:
     from flexpose.shards import running_threads
 
     folder = plan.out.absolute()

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from .augment import Augment
     from .style import RenderStyle
 
-__all__ = ["DrawnPoses", "Source", "draw_poses"]
+__all__ = ["DrawnPoses", "Source", "as_sources", "draw_poses"]
 
 Source = PoseSet | ShardIndex
 """Where poses come from: a set in memory, or a finished data set."""
+
+
+def as_sources(poses: Source | Sequence[Source]) -> list[Source]:
+    """One source, or several."""
+    return [poses] if isinstance(poses, PoseSet | ShardIndex) else list(poses)
+
 
 _ROWS = 4096  # framed at a time: what float64 needs for it does not grow with the set
 
@@ -151,7 +157,12 @@ def draw_poses(
     collected.check()
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
     return DrawnPoses(
-        **joined,
+        keypoints=joined["keypoints"],
+        visibility=joined["visibility"],
+        index=joined["index"],
+        id=joined["id"],
+        frame=joined["frame"],
+        label=joined["label"],
         labels=names,
         bad=np.array(sorted(bad_rows), np.int64),
         left_out=left_out,
@@ -165,9 +176,7 @@ def _length(source: Source) -> int:
 
 
 def _label_names(sources: Sequence[Source]) -> tuple[str, ...] | None:
-    tables = [
-        source.plan.labels if isinstance(source, ShardIndex) else source.labels for source in sources
-    ]
+    tables = [source.plan.labels if isinstance(source, ShardIndex) else source.labels for source in sources]
     if all(table is None for table in tables):
         return None
     return tuple(sorted({name for table in tables for name in table or () if name}))
@@ -212,7 +221,7 @@ def _framed(
                 reason = "must lie where float32 pixels of the picture reach"
                 bad.records.append(BadRecord(poses.origin, start + int(row), "keypoints", reason))
             rows = rows[~outside]
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "keypoints": normalized,
             "visibility": np.ascontiguousarray(kept.visibility),
             "index": rows + start,
@@ -239,7 +248,8 @@ def _with_joints(part: PoseSet, style: RenderStyle, start: int) -> NDArray[np.in
 def _beyond_float(normalized: NDArray[np.float32], size_px: int) -> NDArray[np.bool_]:
     """[N]: whether a pose has a joint whose pixels are infinite in float32."""
     limit = float(np.finfo(np.float32).max) / max(size_px, 2)
-    return ~(np.abs(normalized) <= limit).all(axis=(1, 2))
+    beyond: NDArray[np.bool_] = np.any(~(np.abs(normalized) <= limit), axis=(1, 2))
+    return beyond
 
 
 def _stored(
@@ -259,7 +269,7 @@ def _stored(
         labels = None if names is None else [names[k] if k >= 0 else "" for k in read.label]
         rows = np.arange(start, start + len(read.index))
         start += len(read.index)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "keypoints": read.keypoints,
             "visibility": read.visibility,
             "index": rows,

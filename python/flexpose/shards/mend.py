@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from os import PathLike
 
-__all__ = ["Mended", "Problem", "Verification", "finish_dataset", "mend_dataset", "merge_datasets", "verify_dataset"]
+__all__ = [
+    "Mended",
+    "Problem",
+    "Verification",
+    "finish_dataset",
+    "mend_dataset",
+    "merge_datasets",
+    "verify_dataset",
+]
 
 
 @dataclass(frozen=True, slots=True)

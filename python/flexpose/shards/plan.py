@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flexpose import _rust
 from flexpose.errors import UsageError
-from flexpose.poses import PoseSet
-from flexpose.poses.bad import BadRecords
 
-from .drawn import DrawnPoses, Source, draw_poses
+from .drawn import DrawnPoses, Source, as_sources, draw_poses
 from .read import KINDS, Kind, ShardIndex
 from .style import RenderStyle
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    from flexpose.poses.bad import BadRecords
     from flexpose.skeleton import Skeleton
 
     from .augment import Augment
@@ -192,7 +191,7 @@ def draft_render(
         DataError: a pose cannot be drawn (see ``RenderStyle.missing`` and ``BadRecords``).
     """
     style = RenderStyle() if style is None else style
-    sources = [poses] if isinstance(poses, PoseSet | ShardIndex) else list(poses)
+    sources = as_sources(poses)
     if kind not in KINDS:
         raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if not (isinstance(seed, int) and 0 <= seed < 1 << 64):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -109,7 +109,8 @@ class ShardIndex:
         return self.path / shard.poses
 
 
-class KeypointShard(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class KeypointShard:
     """The poses of a shard; see ``DrawnPoses`` for the arrays."""
 
     keypoints: NDArray[np.float32]
@@ -129,18 +130,18 @@ class TarEntry(NamedTuple):
 
 
 def _plan(text: str) -> DatasetPlan:
-    fields = json.loads(text)
-    image = fields["image"]
+    plan = json.loads(text)
+    image = plan["image"]
     return DatasetPlan(
-        kind=fields["kind"],
-        config=fields["config"],
-        count=fields["count"],
-        bad=fields["bad"],
-        shards=tuple((first, end) for first, end in fields["shards"]),
-        skeleton=Skeleton.from_toml(fields["skeleton"]),
+        kind=plan["kind"],
+        config=plan["config"],
+        count=plan["count"],
+        bad=plan["bad"],
+        shards=tuple((first, end) for first, end in plan["shards"]),
+        skeleton=Skeleton.from_toml(plan["skeleton"]),
         image=None if image is None else (image["channels"], image["height"], image["width"]),
-        labels=None if fields["labels"] is None else tuple(fields["labels"]),
-        inputs=tuple(fields["inputs"]),
+        labels=None if plan["labels"] is None else tuple(plan["labels"]),
+        inputs=tuple(plan["inputs"]),
     )
 
 
@@ -191,7 +192,7 @@ def read_keypoint_shard(path: str | PathLike[str], *, max_bytes: int = 1 << 30) 
         ResourceError: the file cannot be read.
     """
     arrays = _rust.read_keypoint_shard(str(path), max_bytes)
-    return KeypointShard(**{name: arrays[name] for name in KeypointShard._fields})
+    return KeypointShard(**{field.name: arrays[field.name] for field in fields(KeypointShard)})
 
 
 def list_tar(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flexpose import _rust
 from flexpose._atomic import atomic_write
 from flexpose._cpus import allowed_threads
@@ -18,7 +16,7 @@ from flexpose.errors import DataError, ResourceError, UsageError
 from flexpose.poses.bad import BadRecords
 from flexpose.raster import encode_png, image_grid, pixels_from_normalized, rasterize
 
-from .drawn import DrawnPoses, draw_poses
+from .drawn import DrawnPoses, as_sources, draw_poses
 from .plan import draft_render
 
 if TYPE_CHECKING:
@@ -155,9 +153,8 @@ def _poses_of(plan: RenderPlan, poses: Source | Sequence[Source] | None) -> Draw
         return plan.drawn
     if poses is None:
         raise UsageError("poses must be given, for the plan came without them")
-    sources = list(poses) if isinstance(poses, list | tuple) else [poses]
     bad = None if plan.bad is None else BadRecords(plan.bad.max_fraction)
-    drawn = draw_poses(sources, plan.style, augment=plan.augment, seed=plan.seed, bad=bad)
+    drawn = draw_poses(as_sources(poses), plan.style, augment=plan.augment, seed=plan.seed, bad=bad)
     if drawn.content_hash() != json.loads(plan.fields)["content"]:
         raise UsageError("poses must be those that the plan was made for, got others")
     return drawn
@@ -204,7 +201,14 @@ def write_webdataset(
             _rust.write_tar(str(path), plan.fields, plan.drawn, threads=threads, progress=progress)
         )
     return RenderReport(
-        Path(path), plan.count, plan.left_out, _number_bad(plan), told["bytes"], shards=1, written=1, complete=True
+        Path(path),
+        plan.count,
+        plan.left_out,
+        _number_bad(plan),
+        told["bytes"],
+        shards=1,
+        written=1,
+        complete=True,
     )
 
 
@@ -239,13 +243,14 @@ def write_grid(
     """
     if columns < 1:
         raise UsageError(f"columns must be >= 1, got {columns}")
-    sources = [poses] if not isinstance(poses, list | tuple) else poses
-    drawn = draw_poses(sources, style, augment=augment, seed=seed)
+    drawn = draw_poses(as_sources(poses), style, augment=augment, seed=seed)
     if not len(drawn):
-        raise DataError(f"there must be a pose to draw, got {sum(drawn.counts)} poses without labelled joints")
+        raise DataError(
+            f"there must be a pose to draw, got {sum(drawn.counts)} poses without labelled joints"
+        )
     pixels = pixels_from_normalized(drawn.keypoints, style.size_px)
     pixels[drawn.visibility == 0] = 0
-    images: np.ndarray[Any, np.dtype[np.uint8]] = rasterize(
+    images = rasterize(
         pixels,
         drawn.visibility,
         drawn.skeleton,
