@@ -1,4 +1,4 @@
-"""Pictures on disk: what is drawn, what is left out, bytes that do not vary, nothing half-written."""
+"""One tar, one grid, and what both share with data sets: what is drawn, what is left out, nothing half-written."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from PIL import Image
 
 from flexpose.errors import DataError, UsageError
 from flexpose.poses import PoseSet, frame_poses
-from flexpose.raster import rasterize
-from flexpose.shards import RenderStyle, write, write_grid, write_pngs, write_webdataset
+from flexpose.poses.bad import BadRecords
+from flexpose.raster import pixels_from_normalized, rasterize
+from flexpose.shards import RenderStyle, write, write_grid, write_webdataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 STYLE = RenderStyle(size_px=32)
 
 
 def expected(poses: PoseSet, index: int, style: RenderStyle) -> tuple[np.ndarray, np.ndarray]:
-    """The picture of one pose and its joints in it, by the definitions: frame, scale, draw."""
+    """The picture of one pose and its joints in it, by the definitions: frame, round to float32, scale, draw."""
     frame = frame_poses(poses[index], style.frame, style.margin)
     normalized = (poses.keypoints[index].astype(np.float64) - frame.center[0]) / frame.half[0]
-    pixels = ((normalized + 1) / 2 * style.size_px).astype(np.float32)
+    pixels = pixels_from_normalized(normalized.astype(np.float32), style.size_px)
     pixels[poses.visibility[index] == 0] = 0
     (image,) = rasterize(
         pixels[None],
@@ -52,11 +52,7 @@ def samples(path: Path) -> list[dict[str, Any]]:
         return list(dataset)
 
 
-@pytest.fixture
-def framed_in_image(poses: PoseSet) -> PoseSet:
-    return poses[:5]
-
-
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves files open
 @pytest.mark.parametrize(
     "style",
     [
@@ -66,33 +62,25 @@ def framed_in_image(poses: PoseSet) -> PoseSet:
     ],
     ids=lambda style: style.frame,
 )
-def test_png_files_show_the_poses(framed_in_image: PoseSet, tmp_path: Path, style: RenderStyle) -> None:
-    report = write_pngs(framed_in_image, tmp_path / "out", style, workers=2)
-    assert (report.rendered, report.left_out) == (5, 0)
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [f"{index:08d}.png" for index in range(5)]
-    for index, name in enumerate(names):
-        image, _ = expected(framed_in_image, index, style)
-        assert image.any()
-        np.testing.assert_array_equal(decoded((tmp_path / "out" / name).read_bytes()), image)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves files open
-def test_webdataset_reads_the_shard(poses: PoseSet, tmp_path: Path) -> None:
-    write_webdataset(poses, tmp_path / "out.tar", STYLE)
+def test_webdataset_reads_the_shard(poses: PoseSet, tmp_path: Path, style: RenderStyle) -> None:
+    report = write_webdataset(poses, tmp_path / "out.tar", style, workers=2)
+    assert (report.rendered, report.left_out, report.bad) == (5, 1, 0)
+    assert report.bytes == (tmp_path / "out.tar").stat().st_size
     read = samples(tmp_path / "out.tar")
     assert [sample["__key__"] for sample in read] == [f"{index:08d}" for index in range(5)]
     for index, sample in enumerate(read):
-        image, joints = expected(poses, index, STYLE)
+        image, joints = expected(poses, index, style)
+        assert image.any()
         np.testing.assert_array_equal(decoded(sample["png"]), image)
         about = json.loads(sample["json"])
         assert about["visibility"] == poses.visibility[index].tolist()
-        assert about["size"] == [32, 32]
+        assert about["size"] == [style.size_px, style.size_px]
         assert about["id"] == poses.ids[index]
         assert poses.labels is not None
         assert about["label"] == poses.labels[index]
         assert about["skeleton"] == "body13"
-        np.testing.assert_allclose(about["keypoints"], joints, rtol=0, atol=6e-5)
+        # The numbers give the very joints that were drawn.
+        np.testing.assert_array_equal(np.array(about["keypoints"], np.float32), joints)
 
 
 def test_shard_is_plain_and_says_nothing_of_the_machine(poses: PoseSet, tmp_path: Path) -> None:
@@ -107,15 +95,12 @@ def test_shard_is_plain_and_says_nothing_of_the_machine(poses: PoseSet, tmp_path
         assert member.mode == 0o644
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_bytes_do_not_depend_on_workers_or_chunks(
-    poses: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    many = PoseSet.concat([poses] * 4)
-    write_webdataset(many, tmp_path / "whole.tar", STYLE)
-    monkeypatch.setattr(write, "_CHUNK", 3)
-    write_webdataset(many, tmp_path / "parts.tar", STYLE, workers=workers)
-    assert (tmp_path / "whole.tar").read_bytes() == (tmp_path / "parts.tar").read_bytes()
+def test_labels_of_a_set_without_any_are_absent(poses: PoseSet, tmp_path: Path) -> None:
+    write_webdataset(poses.replace(labels=None), tmp_path / "out.tar", STYLE)
+    with tarfile.open(tmp_path / "out.tar") as shard:
+        member = shard.extractfile("00000000.json")
+        assert member is not None
+        assert "label" not in json.load(member)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +114,10 @@ def test_bytes_do_not_depend_on_workers_or_chunks(
 )
 def test_missing_joints(poses: PoseSet, tmp_path: Path, missing: Any, frame: Any, drawn: list[int]) -> None:
     style = RenderStyle(size_px=16, missing=missing, frame=frame)
-    report = write_pngs(poses, tmp_path / "out", style)
-    assert sorted(int(path.stem) for path in (tmp_path / "out").iterdir()) == drawn
+    report = write_webdataset(poses, tmp_path / "out.tar", style)
+    with tarfile.open(tmp_path / "out.tar") as shard:
+        names = [name for name in shard.getnames() if name.endswith(".png")]
+    assert names == [f"{index:08d}.png" for index in drawn]
     assert (report.rendered, report.left_out) == (len(drawn), 6 - len(drawn))
 
 
@@ -138,36 +125,66 @@ def test_missing_joints_can_be_an_error(poses: PoseSet, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="record 1: visibility: must have all 13 joints labelled, got 12"
     ) as caught:
-        write_pngs(poses, tmp_path / "out", RenderStyle(missing="error"))
+        write_webdataset(poses, tmp_path / "out.tar", RenderStyle(missing="error"))
     assert caught.value.record == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pose_without_extent_is_named_by_its_place_in_the_input(poses: PoseSet, tmp_path: Path) -> None:
+@pytest.fixture
+def flat(poses: PoseSet) -> PoseSet:
+    """Poses of which the third and the fourth have no extent."""
     keypoints = poses.keypoints.copy()
-    keypoints[3] = 50
-    flat = poses.replace(keypoints=keypoints)
-    with pytest.raises(DataError, match=r"record 3: keypoints: must extend over at least") as caught:
-        write_pngs(flat, tmp_path / "out", RenderStyle(missing="drop-pose"))
-    assert caught.value.record == 3
+    keypoints[2:4] = 50
+    return poses.replace(keypoints=keypoints)
+
+
+def test_a_pose_without_extent_is_named_by_its_place_in_the_input(flat: PoseSet, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"record 2: keypoints: must extend over at least") as caught:
+        write_webdataset(flat, tmp_path / "out.tar", RenderStyle(missing="drop-pose"))
+    assert caught.value.record == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def write_grid_of_two(poses: PoseSet, path: Path, style: RenderStyle) -> None:
-    write_grid(poses[:2], path, style)
+def test_bad_poses_are_left_out_up_to_their_share(flat: PoseSet, tmp_path: Path) -> None:
+    bad = BadRecords(2 / 6)
+    report = write_webdataset(flat, tmp_path / "out.tar", STYLE, bad=bad)
+    assert (report.rendered, report.left_out, report.bad) == (3, 1, 2)
+    assert [record.record for record in bad.records] == [2, 3]
+    with tarfile.open(tmp_path / "out.tar") as shard:
+        assert [name for name in shard.getnames() if name.endswith("png")] == [
+            f"{index:08d}.png" for index in (0, 1, 4)
+        ]
+    with pytest.raises(DataError, match=r"record 2: .*\(2 of 6 records are bad, at most 33.00% may be\)"):
+        write_webdataset(flat, tmp_path / "no.tar", STYLE, bad=BadRecords(0.33))
+    assert not (tmp_path / "no.tar").exists()
 
 
-@pytest.mark.parametrize("writer", [write_pngs, write_webdataset, write_grid_of_two])
-def test_nothing_is_left_of_a_failed_write(
-    poses: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Callable[..., Any]
+def test_a_joint_beyond_float32_is_a_bad_pose(poses: PoseSet, tmp_path: Path) -> None:
+    keypoints = poses.keypoints.copy()
+    keypoints[0, 0] = 3e38
+    far = poses.replace(keypoints=keypoints, image_size=(2, 2))
+    with pytest.raises(DataError, match="record 0: keypoints: must lie where float32 pixels"):
+        write_webdataset(far, tmp_path / "out.tar", RenderStyle(frame="keep"))
+
+
+def test_nothing_is_left_of_a_failed_write(poses: PoseSet, tmp_path: Path) -> None:
+    def stop(_: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        write_webdataset(poses, tmp_path / "out.tar", STYLE, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_failed_grid(
+    poses: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> bytes:
         raise MemoryError
 
     monkeypatch.setattr(write, "encode_png", broken)
-    monkeypatch.setattr(write, "encode_pngs", broken)
     with pytest.raises(MemoryError):
-        writer(poses, tmp_path / "out", STYLE)
+        write_grid(poses, tmp_path / "out.png", STYLE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,14 +194,6 @@ def test_an_old_shard_stays_when_the_new_one_fails(poses: PoseSet, tmp_path: Pat
     with pytest.raises(DataError):
         write_webdataset(poses, tmp_path / "out.tar", RenderStyle(missing="error"))
     assert (tmp_path / "out.tar").read_bytes() == before
-
-
-def test_a_folder_with_files_is_refused(poses: PoseSet, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    write_pngs(poses, tmp_path / "out", STYLE)
-    with pytest.raises(UsageError, match="not an empty folder"):
-        write_pngs(poses[:1], tmp_path / "out", STYLE)
-    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 def test_an_empty_pose_set_makes_an_empty_shard(poses: PoseSet, tmp_path: Path) -> None:
@@ -220,6 +229,7 @@ def test_grid_wants_a_pose_and_a_column(poses: PoseSet, tmp_path: Path) -> None:
         ("margin", -0.1),
         ("frame", "crop"),
         ("missing", "ignore"),
+        ("style", "oil"),
     ],
 )
 def test_style_refuses_what_is_out_of_range(field: str, value: Any) -> None:
@@ -229,5 +239,5 @@ def test_style_refuses_what_is_out_of_range(field: str, value: Any) -> None:
 
 def test_workers_must_be_positive(poses: PoseSet, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"workers must be .*, got 0"):
-        write_pngs(poses, tmp_path / "out", STYLE, workers=0)
+        write_webdataset(poses, tmp_path / "out.tar", STYLE, workers=0)
     assert list(tmp_path.iterdir()) == []
