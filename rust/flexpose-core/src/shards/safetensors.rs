@@ -83,7 +83,8 @@ impl Header {
         let text = serde_json::to_string(self).unwrap_or_default();
         let length = text.len().next_multiple_of(8);
         let mut bytes = (length as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(format!("{text:<length$}").as_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.resize(8 + length, b' ');
         bytes
     }
 }
