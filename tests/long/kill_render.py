@@ -2,8 +2,8 @@
 
 Usage: python tests/long/kill_render.py [--kills 200] [--poses 200000] [--kind webdataset] [--signal KILL] ...
 
-A process is started on the data set (``--resume``) and ended by a signal at a time drawn evenly from the time that a
-whole rendering takes; the next one goes on with what it left. When one finishes before its signal, the data set is
+A process is started on the data set (``--resume``) and ended by a signal at a time drawn evenly from the time that the
+rest of the rendering takes, as the last ones went; the next one goes on with what it left. When one finishes before its signal, the data set is
 compared file by file with the undisturbed one and the next data set begins. After every kill the journal is looked at:
 a shard that has a line must keep it and its bytes, and of the others at most one may have been under way.
 
@@ -134,14 +134,17 @@ def main() -> int:
         counts.whole_s, counts.shards = time.monotonic() - begin, len(plans[0].shards)
         expected = hashes(base / "whole")
         begin = time.monotonic()
-        out, before = base / "killed", dict[int, str]()
+        out, before, each = base / "killed", dict[int, str](), counts.whole_s / counts.shards
         while counts.kills < args.kills or before:
             over = counts.kills >= args.kills or time.monotonic() - begin > 60 * args.minutes
-            after = 0.0 if over else rng.uniform(0, counts.whole_s)
+            after = 0.0 if over else rng.uniform(0, each * (counts.shards - len(before) + 1))
+            started = time.monotonic()
             done = run(plans[1], args.workers, after, signal.SIGCONT if over else number, counts)
             now = journal(out)
             counts.lost_shards += sum(shard not in now for shard in before)
             counts.written_twice += sum(now.get(shard) != line for shard, line in before.items())
+            if len(now) > len(before):
+                each = (time.monotonic() - started) / (len(now) - len(before))
             before = now
             if done:
                 counts.finished += 1
