@@ -67,11 +67,14 @@ impl<R: Read> Parser<R> {
         }
         self.json.open()?;
         let mut seen = HashSet::new();
-        while let Some(key) = self
-            .json
-            .key(seen.is_empty(), |key| Ok(std::str::from_utf8(key)?.to_owned()))?
-        {
-            self.document.enter_field(&key);
+        loop {
+            let document = &mut self.document;
+            let key = self.json.key(seen.is_empty(), |key| {
+                let key = std::str::from_utf8(key)?;
+                document.enter_field(key);
+                Ok(key.to_owned())
+            })?;
+            let Some(key) = key else { break };
             if seen.len() >= MAX_TOP_KEYS || key.len() > MAX_TOP_KEY_BYTES {
                 return Err(self.json.wrong(
                     0,

@@ -269,7 +269,8 @@ impl<R: Read> Json<R> {
                 if number.whole && (text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok()) {
                     return Ok(Some(read(text)));
                 }
-                if strict {
+                let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+                if strict || !finite {
                     return Err(self.wrong_number(&number, expected));
                 }
                 Ok(None)
