@@ -5,12 +5,12 @@ mod twin;
 use proptest::prelude::*;
 use proptest::sample::{select, Index};
 
-/// Small files that are read, in compact and in wide form.
+/// Small files that are read, the seeds of the fuzz target as well.
 const SEEDS: [&str; 4] = [
-    r#"{"images":[{"id":7,"width":10,"height":20},{"id":9}],"categories":[{"id":1,"name":"p","keypoints":["a","b"],"skeleton":[[1,2]]}],"annotations":[{"id":3,"image_id":7,"category_id":1,"keypoints":[1.5,-2,2,9,9,0],"action":"run"},{"id":4,"image_id":9,"category_id":1,"iscrowd":0,"num_keypoints":2,"keypoints":[123.456789,-2e1,2.0,0.1,9999999.5,1],"bbox":[1,2,3.5,4]}]}"#,
-    r#"{"info": {"a": [1, {"b": "\u00e9\ud83d\ude00"}]}, "annotations": [{"segmentation": [[1.5, 2, 3]], "category_id": 2, "image_id": -5, "id": 1, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0], "label": 3, "iscrowd": false}, {"id": 2, "image_id": -5, "category_id": 2}], "images": [{"file_name": "x.jpg", "id": -5, "height": 4, "width": 5}], "categories": [{"id": 2}, {"id": 5, "keypoints": ["a"]}]}"#,
-    "{\n  \"categories\": [\n    {\"id\": 1, \"keypoints\": [\"a\", \"\u{e9}\"]}\n  ],\r\n  \"annotations\": [\n    {\n      \"id\": 1,\n      \"image_id\": 1,\n      \"category_id\": 1,\n      \"keypoints\": [\n        1,\n        2.25,\n        2,\n        3,\n        4,\n        1\n      ]\n    }\n  ],\n  \"images\": [{\"id\": 1}]\n}\n",
-    r#"{"images":[{"id":1,"width":1,"height":1}],"annotations":[],"categories":[]}"#,
+    include_str!("../../fuzz/seeds/coco_json/compact.json"),
+    include_str!("../../fuzz/seeds/coco_json/joints_without_names.json"),
+    include_str!("../../fuzz/seeds/coco_json/wide.json"),
+    include_str!("../../fuzz/seeds/coco_json/no_poses.json"),
 ];
 
 /// Pieces of JSON and of what is nearly JSON.

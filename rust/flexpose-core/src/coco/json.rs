@@ -516,6 +516,7 @@ impl<R: Read> Json<R> {
                 b't' => self.word("true")?,
                 b'f' => self.word("false")?,
                 b'n' => self.word("null")?,
+                _ if self.skip_quick_numbers(self.depth > floor && objects & 1 == 0) => {}
                 _ => match self.number() {
                     Err(fault) if fault.is_value() => wrong = wrong.or(Some(fault)),
                     Err(fault) => return Err(fault),
@@ -542,6 +543,24 @@ impl<R: Read> Json<R> {
                 objects >>= 1;
             }
         }
+    }
+
+    /// Pass over a short number and, in an array, over those that follow it; false if none is there, or if it
+    /// is not certain.
+    #[inline]
+    fn skip_quick_numbers(&mut self, in_array: bool) -> bool {
+        let Some((_, length)) = quick(&self.window[self.at..]) else {
+            return false;
+        };
+        self.at += length;
+        while let (true, Some(b',')) = (in_array, self.window.get(self.at)) {
+            let next = self.at + 1 + usize::from(self.window.get(self.at + 1) == Some(&b' '));
+            let Some((_, length)) = quick(&self.window[next..]) else {
+                break;
+            };
+            self.at = next + length;
+        }
+        true
     }
 
     #[inline]
