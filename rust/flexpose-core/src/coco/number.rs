@@ -1,8 +1,13 @@
 //! JSON numbers: the grammar, and the value of short ones.
 
-/// Powers of ten that `f32` holds exactly, as it does integers of so many digits.
-const TENS: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
-const QUICK_DIGITS: usize = 7;
+/// Powers of ten, which `f64` holds exactly, as it does integers of so many digits.
+const TENS: [f64; 16] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
+const QUICK_DIGITS: usize = TENS.len() - 1;
+/// The bits of `f64` that `f32` has not, and those of a number half way between two of `f32`.
+const CUT_BITS: u64 = (1 << 29) - 1;
+const HALF_WAY: u64 = 1 << 28;
 /// As many digits always fit `u64`.
 const MAX_DIGITS: usize = 19;
 
@@ -69,7 +74,7 @@ pub(super) fn scan(bytes: &[u8], last: bool) -> Scan {
     })
 }
 
-/// A number of at most seven digits without exponent, which is most of them, and its bytes; it must end
+/// A number of at most fifteen digits without exponent, which is most of them, and its bytes; it must end
 /// within `bytes`. `None` says nothing: `scan` tells.
 #[inline]
 pub(super) fn quick(bytes: &[u8]) -> Option<(f32, usize)> {
@@ -95,10 +100,15 @@ pub(super) fn quick(bytes: &[u8]) -> Option<(f32, usize)> {
     if count > QUICK_DIGITS || matches!(bytes.get(at)?, b'e' | b'E') {
         return None;
     }
-    let mut size = digits as u32 as f32;
+    let mut size = digits as f64;
     if fraction > 0 {
         size /= TENS[fraction]; // both are exact: this rounds once
     }
+    // Rounding again does no harm unless the first time led to a point half way.
+    if size.to_bits() & CUT_BITS == HALF_WAY {
+        return None;
+    }
+    let size = size as f32;
     Some((if negative { -size } else { size }, at))
 }
 
@@ -160,6 +170,18 @@ mod tests {
                 prop_assert_eq!((value.to_bits(), length), (text.parse::<f32>().unwrap().to_bits(), text.len()));
             }
             prop_assert_eq!(number.small, text.parse::<u64>().ok().filter(|_| text.len() <= MAX_DIGITS));
+        }
+
+        #[test]
+        fn halves_are_rounded_once(half in 8_388_608u32..16_777_216, tail in "(\\.(0{1,7}[0-9]|9{1,7}[0-9]))?", point in 0usize..8) {
+            // Half way between two floats, or so near that f64 takes it for that.
+            let mut text = format!("{}{tail}", 2 * half + 1);
+            if tail.is_empty() && point > 0 {
+                text.insert(point, '.');
+            }
+            if let Some((value, _)) = quick(format!("{text},").as_bytes()) {
+                prop_assert_eq!(value.to_bits(), text.parse::<f32>().unwrap().to_bits());
+            }
         }
 
         #[test]
