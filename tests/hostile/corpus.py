@@ -11,7 +11,7 @@ import io
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Case:
         message: part of the message.
         field: what ``DataError.field`` must be, or `ANY`.
         record: what ``DataError.record`` must be, or `ANY`.
+        group: of the corpus.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Case:
     message: str
     field: str | None = None
     record: int | str | None = None
+    group: str = ""
 
 
 def good() -> Document:
@@ -113,7 +115,7 @@ def number(index: int, literal: str) -> bytes:
 def corpus() -> list[Case]:
     """All cases, always the same."""
     parts = (_containers, _syntax, _truncated, _top_level, _images, _categories, _annotations, _keypoints)
-    return [case for part in parts for case in part()]
+    return [replace(case, group=part.__name__.strip("_")) for part in parts for case in part()]
 
 
 def _containers() -> Iterator[Case]:

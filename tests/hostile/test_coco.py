@@ -91,32 +91,29 @@ def test_an_endless_stream_of_brackets_stops_at_once(tmp_path):
 
 
 CHILD = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
-from corpus import HUGE, huge
-from flexpose.errors import DataError
-from flexpose.poses.formats.coco import read_coco
+from corpus import HUGE, corpus, huge
+from judge import judge
+from flexpose.poses import read_poses
 
-path, results = Path(sys.argv[1]), {}
+path, verdicts = Path(sys.argv[1]), {}
+for case in corpus():
+    path.write_bytes(case.data)
+    verdicts[case.name] = judge(read_poses, path)
 for name in HUGE:
     with path.open("wb") as stream:
-        stream.writelines(huge(name, 48 << 20))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        read_coco(path)
-        said = "nothing"
-    except DataError as err:
-        said = str(err)
-    results[name] = said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps(results))
+        stream.writelines(huge(name, 20 << 20))
+    verdicts["huge " + name] = judge(read_poses, path)
+print(json.dumps({name: (found.error, found.message, found.grown_mb) for name, found in verdicts.items()}))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
-def test_huge_files_are_refused_within_bounded_memory(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and limits of the address space")
+def test_every_file_is_refused_in_little_memory(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     run = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path / "huge.json")],
+        [sys.executable, "-c", CHILD, str(tmp_path / "poses.json")],
         capture_output=True,
         text=True,
         check=False,
@@ -124,11 +121,40 @@ def test_huge_files_are_refused_within_bounded_memory(tmp_path):
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
-    results = json.loads(run.stdout)
-    assert results.keys() == HUGE.keys()
-    unit = 1 if sys.platform == "darwin" else 1024
-    for name, (_, _, message) in HUGE.items():
-        said, grown = results[name]
-        assert message in said, name
-        assert len(said) < 1000, name
-        assert grown * unit < 80 << 20, (name, grown)
+    verdicts = json.loads(run.stdout)
+    assert len(verdicts) == len(CASES) + len(HUGE)
+    for name, (error, message, grown_mb) in verdicts.items():
+        assert error == "DataError", (name, error, message)
+        # A string or a number within its limit is held, nothing that is larger.
+        assert grown_mb < 40, (name, grown_mb)
+        assert len(message) < 1000, name
+    for name, (_, _, part) in HUGE.items():
+        assert part in verdicts[f"huge {name}"][1], name
+
+
+def test_the_judge_tells_what_went_wrong(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("needs /proc and limits of the address space")
+    code = """
+import os, sys
+from pathlib import Path
+from judge import judge
+
+def die(path): os.abort()
+def hold(path): bytearray(300 << 20)
+def grow(path): bytearray(b"x") * (100 << 20)
+
+for act in (die, hold, grow):
+    verdict = judge(act, Path("."))
+    print(verdict.error, verdict.grown_mb > 90)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert run.stdout.splitlines() == ["signal 6 False", "MemoryError False", " True"]

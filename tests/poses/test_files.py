@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -51,3 +52,29 @@ def test_a_coco_file_without_names_needs_a_skeleton(tmp_path, poses):
     assert read_poses(path, "body13").skeleton == load_skeleton("body13")
     with pytest.raises(DataError, match=r"skeleton='body13'"):
         read_poses(path)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst", ".zip"])
+def test_packed_files_are_to_be_unpacked(tmp_path, ending):
+    path = tmp_path / f"p.json{ending}"
+    path.write_bytes(b"\x1f\x8b")
+    with pytest.raises(UsageError, match=r"must end in .* unpack it first"):
+        read_poses(path)
+
+
+def test_what_is_no_regular_file(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "dangling.npz").symlink_to(tmp_path / "nothing")
+    cases = {"folder.json": "a folder", "dangling.npz": "no such file"}
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.json")
+        cases["pipe.json"] = "a pipe"
+    for name, what in cases.items():
+        with pytest.raises(UsageError, match=f"must be a file, got .*{what}"):
+            read_poses(tmp_path / name)
+
+
+def test_a_link_to_a_file_is_followed(tmp_path, poses):
+    write_poses(poses, tmp_path / "p.json")
+    (tmp_path / "link.json").symlink_to("p.json")
+    assert read_poses(tmp_path / "link.json") == poses

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -242,13 +241,7 @@ def read_inputs(
                 raise UsageError("skeleton must be left out for the folder of a data set")
             sources.append(dataset)
             continue
-        before = bad.total
-        # A reader without this option knows no bad records: its first one is an error.
-        counts_bad = "bad" in inspect.signature(read_poses).parameters
-        poses = read_poses(path, skeleton, **({"bad": bad} if counts_bad else {}))
-        if bad.total == before:
-            bad.total += len(poses)
-        poses = poses[:limit]
+        poses = read_poses(path, skeleton, bad=bad)[:limit]
         sources.append(poses)
         limit = None if limit is None else limit - len(poses)
     return sources
@@ -306,7 +299,7 @@ def _tell_plan(plan: RenderPlan, workers: int | None, *, as_json: bool) -> None:
         "kind": plan.kind,
         "rendered": plan.count,
         "left_out": plan.left_out,
-        "bad": len(plan.bad.records) if plan.bad else 0,
+        "bad": plan.bad.count if plan.bad else 0,
         "shards": len(plan.shards),
         "shard_size": plan.shards[0][1] if plan.shards else 0,
         "bytes": plan.estimate.bytes,

@@ -1,5 +1,6 @@
 """Poses: the in-memory type, files, framing, few-shot splits, mixup and synthetic people."""
 
+from flexpose.poses.bad import BadRecord, BadRecords
 from flexpose.poses.fewshot import FewShotSplit, FewShotStrategy, split_fewshot
 from flexpose.poses.files import read_poses, write_poses
 from flexpose.poses.framing import FrameMode, Frames, frame_poses, normalized_poses
@@ -10,6 +11,8 @@ from flexpose.poses.synth import SynthDomain, source_domain, synth_poses, target
 from flexpose.skeleton.maps import map_joints
 
 __all__ = [
+    "BadRecord",
+    "BadRecords",
     "FewShotSplit",
     "FewShotStrategy",
     "FrameMode",

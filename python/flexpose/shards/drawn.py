@@ -208,7 +208,7 @@ def _framed(
                 # The framing counts the poses that it got; the file has others before and between them.
                 reason = str(error).rsplit(f"{error.field}: ", 1)[-1]
                 record = start + int(rows[error.record])
-                bad.records.append(BadRecord(poses.origin, record, error.field, reason))
+                bad.leave_out(BadRecord(poses.origin or "", record, error.field, reason))
                 rows = np.delete(rows, error.record)
                 continue
             with np.errstate(over="ignore"):
@@ -219,7 +219,7 @@ def _framed(
                 break
             for row in rows[outside]:
                 reason = "must lie where float32 pixels of the picture reach"
-                bad.records.append(BadRecord(poses.origin, start + int(row), "keypoints", reason))
+                bad.leave_out(BadRecord(poses.origin or "", start + int(row), "keypoints", reason))
             rows = rows[~outside]
         arrays: dict[str, NDArray[Any]] = {
             "keypoints": normalized,

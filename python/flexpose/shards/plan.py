@@ -102,7 +102,7 @@ class RenderPlan:
 
 def _bad_line(record: Any) -> str:
     about = asdict(record)
-    about["path"] = None if record.path is None else Path(record.path).name
+    about["path"] = Path(record.path).name or None
     return json.dumps(about, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -203,7 +203,7 @@ def draft_render(
     config |= {"augment": None if augment is None else str(augment), "seed": seed}
     config["max_bad_fraction"] = 0.0 if bad is None else bad.max_fraction
     fields: dict[str, Any] = {
-        "bad": len(bad.records) if bad else 0,
+        "bad": bad.count if bad else 0,
         "config": config,
         "content": drawn.content_hash(),
         "count": len(drawn),

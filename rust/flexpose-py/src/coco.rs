@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use flexpose_core::coco::{self, CocoError, CocoPoses, WriteInput};
+use flexpose_core::coco::{self, CocoError, CocoPoses, Options, WriteInput};
 use numpy::{IntoPyArray, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -34,11 +34,20 @@ fn to_py_err(py: Python<'_>, error: CocoError, path: Option<&Path>) -> PyErr {
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, label_field=None))]
+#[pyo3(signature = (path, label_field=None, leave_out_bad=false))]
 #[allow(clippy::needless_pass_by_value)] // Python's calling convention
-fn read_coco(py: Python<'_>, path: PathBuf, label_field: Option<String>) -> PyResult<Bound<'_, PyDict>> {
+fn read_coco(
+    py: Python<'_>,
+    path: PathBuf,
+    label_field: Option<String>,
+    leave_out_bad: bool,
+) -> PyResult<Bound<'_, PyDict>> {
+    let options = Options {
+        label_field: label_field.as_deref(),
+        leave_out_bad,
+    };
     let poses = py
-        .detach(|| coco::read_path(&path, label_field.as_deref()))
+        .detach(|| coco::read_path(&path, &options))
         .map_err(|error| to_py_err(py, error, Some(&path)))?;
     let CocoPoses {
         names,
@@ -54,6 +63,7 @@ fn read_coco(py: Python<'_>, path: PathBuf, label_field: Option<String>) -> PyRe
         ids,
         labels,
         counts,
+        bad,
         ..
     } = poses;
     let n = ids.len();
@@ -77,6 +87,10 @@ fn read_coco(py: Python<'_>, path: PathBuf, label_field: Option<String>) -> PyRe
     report.set_item("count_mismatch", counts.count_mismatch)?;
     report.set_item("unknown_size", counts.unknown_size)?;
     result.set_item("counts", report)?;
+    result.set_item("bad_count", bad.count)?;
+    let bad = bad.first.into_iter();
+    let bad: Vec<_> = bad.map(|bad| (bad.record, bad.field, bad.reason)).collect();
+    result.set_item("bad", bad)?;
     Ok(result)
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 from flexpose import _rust
 from flexpose._atomic import atomic_path
 from flexpose.errors import DataError, ResourceError, UsageError
+from flexpose.poses.bad import BadRecord, BadRecords
 from flexpose.poses.poseset import PoseSet
 from flexpose.skeleton import Skeleton, find_skeleton, list_skeletons, load_skeleton, map_joints
 
@@ -38,6 +39,7 @@ class CocoReport:
         images: records of ``images``.
         annotations: records of ``annotations``.
         poses: annotations that became poses.
+        bad: annotations left out because something is wrong with them.
         crowd: annotations left out because ``iscrowd`` is 1.
         unlabelled: annotations left out because they have no ``keypoints`` or no labelled one.
         count_mismatch: annotations whose ``num_keypoints`` is not the number of labelled keypoints; they are
@@ -53,17 +55,26 @@ class CocoReport:
     unlabelled: int
     count_mismatch: int
     unknown_size: int
+    bad: int = 0
 
 
 def read_coco(
-    path: str | PathLike[str], skeleton: Skeleton | str | None = None, *, label_field: str | None = None
+    path: str | PathLike[str],
+    skeleton: Skeleton | str | None = None,
+    *,
+    label_field: str | None = None,
+    bad: BadRecords | None = None,
 ) -> PoseSet:
     """Read the poses of a COCO keypoints file; ``read_coco_report`` says more, and what was left out."""
-    return read_coco_report(path, skeleton, label_field=label_field)[0]
+    return read_coco_report(path, skeleton, label_field=label_field, bad=bad)[0]
 
 
 def read_coco_report(
-    path: str | PathLike[str], skeleton: Skeleton | str | None = None, *, label_field: str | None = None
+    path: str | PathLike[str],
+    skeleton: Skeleton | str | None = None,
+    *,
+    label_field: str | None = None,
+    bad: BadRecords | None = None,
 ) -> tuple[PoseSet, CocoReport]:
     """Read the poses of a COCO keypoints file, and count what was left out.
 
@@ -78,6 +89,9 @@ def read_coco_report(
             A file whose category names no joints needs it.
         label_field: annotation field with the class label, text or an integer. None: ``action``, ``label`` or
             ``class``, the first in use, else the category's name where poses have different categories.
+        bad: None: the first annotation with something wrong in it is an error. Otherwise such annotations are
+            left out and noted here, those with NaN and Infinity, which Python's json writes, included. Images,
+            categories, and what is not JSON stay strict.
 
     Returns:
         The poses in file order, ids being those of the annotations, and the report.
@@ -93,34 +107,43 @@ def read_coco_report(
         raise UsageError(f"label_field must not be a field of COCO's own, got {label_field!r}")
     path = os.fsdecode(path)
     try:
-        data = _rust.read_coco(path, label_field)
+        data = _rust.read_coco(path, label_field, bad is not None)
     except OSError as err:
         raise ResourceError(f"{path}: could not be read: {err}") from err
     own = _own_skeleton(path, data, wanted)
-    labels = data["labels"]
-    if labels is not None:
-        table, codes = labels
-        labels = [table[code] for code in codes.tolist()]
-    n, size = len(data["ids"]), data["image_size"]
-    known = size.all()
-    poses = PoseSet(
-        data["keypoints"].reshape(n, own.num_keypoints, 2),
-        data["visibility"].reshape(n, own.num_keypoints),
-        skeleton=own,
-        image_size=size if known else None,
-        ids=data["ids"],
-        labels=labels,
-        origin=path,
-    )
-    if not known:
-        poses = poses.replace(image_size=np.where(size > 0, size, poses.image_size))
-    report = CocoReport(path=path, poses=n, **data["counts"])
+    poses = _poses(path, data, own)
+    report = CocoReport(path=path, poses=len(poses), bad=data["bad_count"], **data["counts"])
+    if bad is not None:
+        found = [BadRecord(path, *record) for record in data["bad"]]
+        bad.add(found, poses=len(poses), count=data["bad_count"])
     if wanted is not None and own != wanted:
         try:
             poses = map_joints(poses, wanted)
         except UsageError as err:
             raise UsageError(f"{path}: {err}") from err
     return poses, report
+
+
+def _poses(path: str, data: dict[str, Any], own: Skeleton) -> PoseSet:
+    """The poses of a file, which the reader has checked."""
+    labels = data["labels"]
+    if labels is not None:
+        table, codes = labels
+        labels = tuple([table[code] for code in codes.tolist()])
+    n, size = len(data["ids"]), data["image_size"]
+    fields = {
+        "keypoints": data["keypoints"].reshape(n, own.num_keypoints, 2),
+        "visibility": data["visibility"].reshape(n, own.num_keypoints),
+        "skeleton": own,
+        "image_size": size,
+        "ids": data["ids"],
+        "labels": labels,
+        "origin": path,
+    }
+    if size.all():
+        return PoseSet._trusted(fields)
+    poses = PoseSet(**{**fields, "image_size": None})
+    return poses.replace(image_size=np.where(size > 0, size, poses.image_size))
 
 
 def _own_skeleton(path: str, data: dict[str, Any], wanted: Skeleton | None) -> Skeleton:

@@ -19,6 +19,7 @@ import numpy as np
 
 from flexpose._atomic import atomic_path
 from flexpose.errors import DataError, ResourceError, UsageError
+from flexpose.poses.formats.npz_rows import MAX_TEXT, bad_rows, only_rows
 from flexpose.poses.poseset import PoseSet
 from flexpose.skeleton import Skeleton, find_skeleton
 
@@ -27,18 +28,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from flexpose.poses.bad import BadRecords
+
 __all__ = ["read_npz", "write_npz"]
 
 _MAX_MEMBER_BYTES = 1 << 34
-_MAX_TEXT = 4096  # characters in a name or label; more is not one
 
 
-def read_npz(path: str | PathLike[str], skeleton: Skeleton | None = None) -> PoseSet:
+def read_npz(
+    path: str | PathLike[str], skeleton: Skeleton | None = None, *, bad: BadRecords | None = None
+) -> PoseSet:
     """Read poses from an npz file; layouts: see the module.
 
     Args:
         path: the file.
         skeleton: used where the file names the same joints, or none and has as many; otherwise ignored.
+        bad: None: the first row with something wrong in it is an error. Otherwise such rows are left out and
+            noted here; a wrong type or shape, and what is no npz, stay errors.
 
     Returns:
         The poses with the file's own skeleton.
@@ -66,6 +72,13 @@ def read_npz(path: str | PathLike[str], skeleton: Skeleton | None = None) -> Pos
         raise DataError(f"must be [N, K, 2], got {list(kp.shape)}", path=path, field="keypoints")
     if not np.issubdtype(kp.dtype, np.floating) and not np.issubdtype(kp.dtype, np.integer):
         raise DataError(f"must be numbers, got {kp.dtype}", path=path, field="keypoints")
+    if bad is not None:
+        found = bad_rows(path, arrays)
+        if found:
+            kept = np.delete(np.arange(len(kp)), [row.record for row in found])
+            arrays = only_rows(arrays, kept)
+            kp = arrays["keypoints"]
+        bad.add(found, poses=len(kp))
     own = _skeleton(path, arrays, kp.shape[1], skeleton)
     visibility = arrays.get("visibility", arrays.get("visible"))
     try:
@@ -188,8 +201,8 @@ def _texts(path: Path, field: str, array: NDArray[Any]) -> list[str]:
         )
     texts: list[str] = array.tolist()
     for record, text in enumerate(texts):
-        if len(text) > _MAX_TEXT:
-            raise DataError(f"must be at most {_MAX_TEXT} characters", path=path, record=record, field=field)
+        if len(text) > MAX_TEXT:
+            raise DataError(f"must be at most {MAX_TEXT} characters", path=path, record=record, field=field)
     return texts
 
 

@@ -1,104 +1,138 @@
 //! Records to poses: what only several records together can tell.
 
-use std::collections::HashMap;
-
 use super::document::{Annotation, Category, Document, NO_LABEL};
 use super::error::{shorten, CocoError, Place, Section};
-use super::{CocoPoses, Labels, ReadCounts, LABEL_FIELDS};
+use super::ids::Ids;
+use super::{CocoPoses, Labels, Options, ReadCounts, LABEL_FIELDS};
 
 /// Check ids across the sections and the number of keypoints, choose the skeleton and the labels.
-pub(super) fn assemble(document: Document, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
-    let mut used = vec![false; document.categories.len()];
+pub(super) fn assemble(mut document: Document, options: &Options<'_>) -> Result<CocoPoses, CocoError> {
+    let mut annotations = std::mem::take(&mut document.annotations);
     let mut counts = ReadCounts {
-        annotations: document.annotations.len(),
+        annotations: annotations.len() + document.bad.count,
         images: document.images.len(),
         ..ReadCounts::default()
     };
-    let mut poses = CocoPoses {
-        names: None,
-        category: None,
-        bones: Vec::new(),
-        num_keypoints: 0,
+    let mut used = vec![false; document.categories.len()];
+    let mut unnamed = None;
+    let (mut image_size, mut ids) = (Vec::new(), Vec::new());
+    let (mut from, mut to) = (0, 0); // joints of the poses so far, and of those that stay
+    for annotation in &mut annotations {
+        let kept = annotation.kept();
+        let points = annotation.points.filter(|_| kept).unwrap_or(0);
+        match link(&mut document, annotation, &mut unnamed) {
+            Ok(linked) => {
+                let labelled = annotation.labelled as u64;
+                counts.count_mismatch +=
+                    usize::from(annotation.num_keypoints.is_some_and(|count| count != labelled));
+                counts.crowd += usize::from(annotation.crowd);
+                counts.unlabelled += usize::from(!annotation.crowd && labelled == 0);
+                if kept {
+                    let (width, height) = linked.size;
+                    used[linked.category] = true;
+                    counts.unknown_size += usize::from(width == 0);
+                    image_size.extend([width, height]);
+                    ids.push(annotation.id);
+                    if from != to {
+                        document.visibility.copy_within(from..from + points, to);
+                        document
+                            .coordinates
+                            .copy_within(2 * from..2 * (from + points), 2 * to);
+                    }
+                    to += points;
+                }
+            }
+            Err((field, reason)) if options.leave_out_bad => {
+                annotation.bad = true;
+                document
+                    .bad
+                    .add(annotation.record, Some(field.to_owned()), reason);
+            }
+            Err((field, reason)) => {
+                return Err(CocoError::at(
+                    Place::new(Section::Annotations, annotation.record, field),
+                    reason,
+                ));
+            }
+        }
+        from += points;
+    }
+    document.visibility.truncate(to);
+    document.coordinates.truncate(2 * to);
+    document.bad.first.sort_by_key(|bad| bad.record);
+    let category = pose_category(&document.categories, &used)?;
+    let names = category.and_then(|category| category.keypoints.clone());
+    Ok(CocoPoses {
+        num_keypoints: names.as_ref().map_or(unnamed.unwrap_or(0), Vec::len),
+        names,
+        category: category.and_then(|category| category.name.clone()),
+        bones: category.map_or(Vec::new(), |category| category.bones.clone()),
+        labels: labels(
+            &annotations,
+            document.labels.table,
+            &document.categories,
+            document.category_ids,
+            &used,
+            options.label_field,
+        )?,
         keypoints: document.coordinates,
         visibility: document.visibility,
-        image_size: Vec::new(),
-        ids: Vec::new(),
-        labels: None,
+        image_size,
+        ids,
         counts,
+        bad: document.bad,
+    })
+}
+
+/// What an annotation refers to.
+struct Linked {
+    /// Index into the categories.
+    category: usize,
+    /// Of the image.
+    size: (i32, i32),
+}
+
+/// Check an annotation against its image, its category and, if the category names no keypoints, the poses
+/// before it, whose number of keypoints is in `unnamed`; else the field that is wrong, and why.
+fn link(
+    document: &mut Document,
+    annotation: &Annotation,
+    unnamed: &mut Option<usize>,
+) -> Result<Linked, (&'static str, String)> {
+    let id = annotation.image_id;
+    let Some(image) = document.image_ids.find(id) else {
+        return Err(("image_id", format!("must be the id of an image, {id} is none")));
     };
-    let mut unnamed: Option<usize> = None;
-    for (record, annotation) in document.annotations.iter().enumerate() {
-        let fail = |field: &str, message: String| {
-            Err(CocoError::at(
-                Place::new(Section::Annotations, record, field),
-                message,
-            ))
-        };
-        let Some(&(width, height)) = document.images.get(&annotation.image_id) else {
-            return fail(
-                "image_id",
-                format!("must be the id of an image, {} is none", annotation.image_id),
-            );
-        };
-        let Some(&index) = document.category_index.get(&annotation.category_id) else {
-            return fail(
-                "category_id",
-                format!("must be the id of a category, {} is none", annotation.category_id),
-            );
-        };
-        let names = document.categories[index].keypoints.as_ref();
-        let expected = names.map(Vec::len).or(annotation.points).unwrap_or(0);
-        if let Some(points) = annotation.points.filter(|&points| points != expected) {
-            let message = format!(
-                "must hold {expected} x 3 = {} numbers, got {}",
-                3 * expected,
-                3 * points
-            );
-            return fail("keypoints", message);
+    let size = document.images[image];
+    let id = annotation.category_id;
+    let Some(category) = document.category_ids.find(id) else {
+        let reason = format!("must be the id of a category, {id} is none");
+        return Err(("category_id", reason));
+    };
+    let names = document.categories[category].keypoints.as_ref();
+    let expected = names.map(Vec::len).or(annotation.points).unwrap_or(0);
+    if let Some(points) = annotation.points {
+        if points != expected {
+            let (wanted, got) = (3 * expected, 3 * points);
+            let reason = format!("must hold {expected} x 3 = {wanted} numbers, got {got}");
+            return Err(("keypoints", reason));
         }
-        if let Some(count) = annotation.num_keypoints {
-            if count > expected as u64 && annotation.points.is_some() {
-                return fail(
-                    "num_keypoints",
-                    format!("must be at most {expected}, got {count}"),
-                );
-            }
-            counts.count_mismatch += usize::from(count != annotation.labelled as u64);
-        }
-        if annotation.crowd {
-            counts.crowd += 1;
-        } else if annotation.labelled == 0 {
-            counts.unlabelled += 1;
-        } else {
-            if names.is_none() && *unnamed.get_or_insert(expected) != expected {
-                let message = format!(
-                    "no category names the keypoints, so all poses must have the same number: got {expected} after {}",
-                    unnamed.unwrap_or(expected)
-                );
-                return fail("keypoints", message);
-            }
-            used[index] = true;
-            counts.unknown_size += usize::from(width == 0);
-            poses.image_size.extend([width, height]);
-            poses.ids.push(annotation.id);
+        if let Some(count) = annotation.num_keypoints.filter(|&count| count > expected as u64) {
+            let reason = format!("must be at most {expected}, got {count}");
+            return Err(("num_keypoints", reason));
         }
     }
-    poses.counts = counts;
-    if let Some(category) = pose_category(&document.categories, &used)? {
-        poses.names.clone_from(&category.keypoints);
-        poses.category.clone_from(&category.name);
-        poses.bones.clone_from(&category.bones);
+    if annotation.kept() && names.is_none() {
+        let before = *unnamed.get_or_insert(expected);
+        if before != expected {
+            let reason = format!(
+                "no category names the keypoints, so all poses must have the same number: \
+                 got {expected} after {before}"
+            );
+            return Err(("keypoints", reason));
+        }
     }
-    poses.num_keypoints = poses.names.as_ref().map_or(unnamed.unwrap_or(0), Vec::len);
-    poses.labels = labels(
-        &document.annotations,
-        document.label_table,
-        &document.categories,
-        &document.category_index,
-        &used,
-        label_field,
-    )?;
-    Ok(poses)
+    Ok(Linked { category, size })
 }
 
 /// The first category in use, after a check that all in use name the same keypoints; with no pose at all,
@@ -141,7 +175,7 @@ fn labels(
     annotations: &[Annotation],
     table: Vec<String>,
     categories: &[Category],
-    index_of: &HashMap<i64, usize>,
+    mut category_ids: Ids,
     used: &[bool],
     label_field: Option<&str>,
 ) -> Result<Option<Labels>, CocoError> {
@@ -178,8 +212,8 @@ fn labels(
                 .map(|category| category.name.clone().unwrap_or_else(|| category.id.to_string()))
                 .collect(),
             codes: kept()
-                .filter_map(|annotation| index_of.get(&annotation.category_id))
-                .map(|&index| index as u32)
+                .filter_map(|annotation| category_ids.find(annotation.category_id))
+                .map(|index| index as u32)
                 .collect(),
         })),
         (None, _) => Ok(None),

@@ -98,34 +98,6 @@ impl CocoError {
     pub(super) fn top(message: impl Into<String>) -> Self {
         Self::at(Place::default(), message)
     }
-
-    /// What the JSON parser said, at the place that the reader had reached.
-    pub(super) fn from_json(error: serde_json::Error, place: Place) -> Self {
-        let (line, column) = (error.line(), error.column());
-        if error.is_io() {
-            let error = std::io::Error::from(error);
-            return match super::guard::limit_message(&error) {
-                Some(message) => Self::at(place, message),
-                None => Self::Io(error),
-            };
-        }
-        let text = error.to_string();
-        let position = format!(" at line {line} column {column}");
-        let reason = shorten(text.strip_suffix(&position).unwrap_or(&text));
-        let hint = match reason.as_str() {
-            "expected value" => " (NaN, Infinity, comments and single quotes are not JSON)",
-            _ => "",
-        };
-        let kind = match error.classify() {
-            serde_json::error::Category::Data => "",
-            serde_json::error::Category::Eof => "the file is cut off: ",
-            _ => "not valid JSON: ",
-        };
-        Self::at(
-            place,
-            format!("{kind}{reason}{hint} (line {line}, column {column})"),
-        )
-    }
 }
 
 /// `text` without its middle, if it is longer than a message should be.

@@ -7,15 +7,19 @@
 mod assemble;
 mod document;
 mod error;
-mod guard;
+mod ids;
+mod json;
+mod number;
 mod parse;
+mod text;
 mod values;
 mod write;
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
+pub use document::{BadRecord, BadRecords};
 pub use error::{CocoError, Place, Section};
 pub use write::{write, WriteInput};
 
@@ -80,40 +84,46 @@ pub struct CocoPoses {
     pub ids: Vec<i64>,
     pub labels: Option<Labels>,
     pub counts: ReadCounts,
+    /// Annotations that were left out since something is wrong with them; none unless it was asked for.
+    pub bad: BadRecords,
 }
 
-/// Read the keypoint annotations of a COCO JSON file.
-///
-/// # Arguments
-/// * `path` - a file, or a pipe; it is read once, front to back.
-/// * `label_field` - annotation field that holds the class; `None` takes the first of
-///   [`LABEL_FIELDS`] in use, else the category's name where several categories are in use.
+/// How to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Annotation field that holds the class; `None` takes the first of [`LABEL_FIELDS`] in use, else the
+    /// category's name where several categories are in use.
+    pub label_field: Option<&'a str>,
+    /// Leave out annotations with something wrong in them, NaN and Infinity included, and say which; without
+    /// it the first one is an error. What is wrong elsewhere, or not JSON, always is.
+    pub leave_out_bad: bool,
+}
+
+/// Read the keypoint annotations of a COCO JSON file, or of a pipe; it is read once, front to back.
 ///
 /// # Errors
 /// [`CocoError::Open`] if there is no such file or it may not be read, [`CocoError::Io`] if reading fails
 /// half way, [`CocoError::Malformed`] with the place otherwise.
-pub fn read_path(path: &Path, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
+pub fn read_path(path: &Path, options: &Options<'_>) -> Result<CocoPoses, CocoError> {
     let file = File::open(path).map_err(CocoError::Open)?;
     if file.metadata()?.is_dir() {
         return Err(CocoError::Open(io::ErrorKind::IsADirectory.into()));
     }
-    read(file, label_field)
+    read(file, options)
 }
 
 /// Read COCO JSON from any byte stream; see [`read_path`].
 ///
 /// # Errors
 /// As [`read_path`].
-pub fn read(mut source: impl Read, label_field: Option<&str>) -> Result<CocoPoses, CocoError> {
+pub fn read(mut source: impl Read, options: &Options<'_>) -> Result<CocoPoses, CocoError> {
     let mut head = Vec::with_capacity(4);
     source.by_ref().take(4).read_to_end(&mut head)?;
-    if let Some(message) = guard::not_json(&head) {
+    if let Some(message) = text::not_json(&head) {
         return Err(CocoError::top(message));
     }
-    let guarded = guard::Guard::new(Cursor::new(head).chain(source));
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, guarded));
-    let document = parse::document(&mut reader, label_field)?;
-    assemble::assemble(document, label_field)
+    let document = parse::document(head, source, options)?;
+    assemble::assemble(document, options)
 }
 
 #[cfg(test)]

@@ -7,11 +7,18 @@ use super::*;
 const HEAD: &str = r#"{"images":[{"id":7,"width":10,"height":20}],"categories":[{"id":1,"name":"p","keypoints":["a","b"]}],"annotations":["#;
 
 fn read_text(text: &str) -> Result<CocoPoses, CocoError> {
-    read(text.as_bytes(), None)
+    read(text.as_bytes(), &Options::default())
 }
 
 fn read_annotations(annotations: &str) -> Result<CocoPoses, CocoError> {
     read_text(&format!("{HEAD}{annotations}]}}"))
+}
+
+fn field(label_field: &str) -> Options<'_> {
+    Options {
+        label_field: Some(label_field),
+        ..Options::default()
+    }
 }
 
 /// One annotation with the keypoints given and whatever follows them.
@@ -116,14 +123,14 @@ fn a_label_field_that_was_asked_for_must_hold_labels() {
             pose(1, &format!(r#""keypoints":[1,1,2,1,1,2],"sport":{value}"#))
         )
     };
-    let labels = read(text("\"golf\"").as_bytes(), Some("sport"))
+    let labels = read(text("\"golf\"").as_bytes(), &field("sport"))
         .unwrap()
         .labels
         .unwrap();
     assert_eq!(labels.table[0], "golf");
-    let error = read(text("[1]").as_bytes(), Some("sport")).unwrap_err();
+    let error = read(text("[1]").as_bytes(), &field("sport")).unwrap_err();
     assert_eq!(place(&error), (Some(0), Some("sport".into())));
-    let error = read(text("1").as_bytes(), Some("event")).unwrap_err();
+    let error = read(text("1").as_bytes(), &field("event")).unwrap_err();
     assert_eq!(place(&error), (None, Some("event".into())));
 }
 
@@ -241,7 +248,7 @@ fn limits_stop_the_parser_at_the_place() {
     for (record, message) in [(deep, "levels"), (long, "number")] {
         let text = format!("{HEAD}{record}");
         for step in [1, 7, 4096, 1 << 20] {
-            let error = read(Trickle(text.as_bytes(), step), None).unwrap_err();
+            let error = read(Trickle(text.as_bytes(), step), &Options::default()).unwrap_err();
             assert_eq!(place(&error), (Some(0), Some("x".into())));
             assert!(error.to_string().contains(message), "{error}");
         }
@@ -270,7 +277,7 @@ fn what_is_not_json_is_named() {
         (b"   ", "cut off"),
     ];
     for (bytes, message) in cases {
-        let error = read(bytes, None).unwrap_err().to_string();
+        let error = read(bytes, &Options::default()).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 }
@@ -278,7 +285,7 @@ fn what_is_not_json_is_named() {
 #[test]
 fn a_wrong_path_is_told_from_a_wrong_file() {
     for path in ["no such file", "src", "a\0b"] {
-        let error = read_path(Path::new(path), None).unwrap_err();
+        let error = read_path(Path::new(path), &Options::default()).unwrap_err();
         assert!(matches!(error, CocoError::Open(_)), "{error}");
     }
 }
@@ -401,7 +408,7 @@ proptest! {
         };
         let mut bytes = Vec::new();
         write(&input, &mut bytes).unwrap();
-        let poses = read(Trickle(&bytes, step), None).unwrap();
+        let poses = read(Trickle(&bytes, step), &Options::default()).unwrap();
         prop_assert_eq!(bits(&poses.keypoints), bits(&keypoints));
         prop_assert_eq!(poses.visibility, visibility);
         prop_assert_eq!(poses.image_size, image_size);
@@ -424,8 +431,8 @@ proptest! {
         let mut bytes = format!("{HEAD}{}]}}", pose(3, r#""keypoints":[1.5,-2,2,9,9,0],"action":"run""#)).into_bytes();
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = byte }
-        let whole = read(bytes.as_slice(), None);
-        let parts = read(Trickle(&bytes, step), None);
+        let whole = read(bytes.as_slice(), &Options::default());
+        let parts = read(Trickle(&bytes, step), &Options::default());
         match (whole, parts) {
             (Ok(whole), Ok(parts)) => prop_assert_eq!(whole, parts),
             (Err(whole), Err(parts)) => prop_assert_eq!(whole.to_string(), parts.to_string()),
