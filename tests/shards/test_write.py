@@ -146,7 +146,7 @@ def test_a_pose_without_extent_is_named_by_its_place_in_the_input(flat: PoseSet,
 
 
 def test_bad_poses_are_left_out_up_to_their_share(flat: PoseSet, tmp_path: Path) -> None:
-    bad = BadRecords(2 / 6)
+    bad = BadRecords(0.34)
     report = write_webdataset(flat, tmp_path / "out.tar", STYLE, bad=bad)
     assert (report.rendered, report.left_out, report.bad) == (3, 1, 2)
     assert [record.record for record in bad.records] == [2, 3]
