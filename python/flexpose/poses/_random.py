@@ -84,9 +84,10 @@ def uniforms_at(
         raise UsageError(f"rows must be 0 to 2^48 - 1, got {places.min()} to {places.max()}")
     blocks = -(-columns // 4)
     # The bit generator counts before it computes: its first block has the counter 1.
-    counters = (
-        places.astype(np.uint64)[:, None] * np.uint64(blocks) + np.arange(1, blocks + 1, dtype=np.uint64)
-    ).ravel()
+    counters = np.add.outer(
+        places.astype(np.uint64) * np.uint64(blocks), np.arange(1, blocks + 1, dtype=np.uint64)
+    )
+    counters = counters.ravel()
     words = np.empty((len(counters), 4), np.uint64)
     for start in range(0, len(counters), _CHUNK):
         words[start : start + _CHUNK] = _philox(
