@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 HASH = "0" * 64
 CONFIG = {
-    "size": 24,
     "style": "flexpose",
-    "line_width": 2.5,
-    "joint_radius": 1.5,
+    "size_px": 24,
+    "line_width_px": 2.5,
+    "joint_radius_px": 1.5,
     "frame": "bbox",
     "margin": 0.1,
+    "missing": "skip-bone",
 }
 
 
@@ -45,11 +46,11 @@ def write_shard(path: Path, poses: PoseSet, rows: np.ndarray) -> None:
 
 
 def plan(poses: PoseSet, ranges: list[tuple[int, int]], kind: str = "keypoints") -> dict[str, Any]:
-    size = CONFIG["size"]
+    size = CONFIG["size_px"]
     return {
         "format": 1,
         "kind": kind,
-        "config": {**CONFIG, "missing": "skip-bone", "augment": "", "seed": 0},
+        "config": {**CONFIG, "augment": "", "seed": 0},
         "config_hash": HASH,
         "content": HASH,
         "count": ranges[-1][1] if ranges else 0,

@@ -42,7 +42,7 @@ def test_index(folder: Path) -> None:
     assert (dataset.kind, dataset.count, dataset.skeleton) == ("keypoints", 28, POSES.skeleton)
     assert [(shard.first, shard.count) for shard in dataset.shards] == [(0, 10), (10, 10), (20, 8)]
     assert dataset.plan.shards == ((0, 10), (10, 20), (20, 28))
-    assert dataset.plan.config["size"] == 24
+    assert dataset.plan.config["size_px"] == 24
     assert dataset.poses_path(dataset.shards[2]) == folder / "shard-00002.safetensors"
 
 
