@@ -224,6 +224,8 @@ def spoiled(name: str, where: tuple[int, ...], value: float) -> dict[str, Any]:
     [
         ({"label": None}, "must hold"),
         ({"more": np.zeros(1)}, "must hold"),
+        ({"id": np.zeros(4, np.int64)}, r"id: must be \[5\]"),
+        ({"id": np.zeros(5, np.int32)}, "id: must be I64"),
         ({"index": np.zeros(5, np.int32)}, "index: must be I64"),
         ({"keypoints": np.zeros((5, 13, 2))}, "keypoints: must be F32"),
         ({"keypoints": np.zeros((5, 26), np.float32)}, "keypoints: must be F32 with 3"),
@@ -242,6 +244,11 @@ def spoiled(name: str, where: tuple[int, ...], value: float) -> dict[str, Any]:
 def test_wrong_shards(tmp_path: Path, change: dict[str, Any], word: str) -> None:
     with pytest.raises(DataError, match=f"s.safetensors: {word}"):
         read_keypoint_shard(broken(POSES, tmp_path / "s.safetensors", **change))
+
+
+def test_names_of_the_input_may_be_there(tmp_path: Path) -> None:
+    path = broken(POSES, tmp_path / "s.safetensors", id=np.arange(5))
+    assert np.array_equal(read_keypoint_shard(path).index, np.arange(5))
 
 
 def test_unlabelled_joints_may_hold_anything_and_come_as_zero(tmp_path: Path) -> None:

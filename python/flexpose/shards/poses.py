@@ -47,6 +47,11 @@ _TENSORS = {
     "index": ("I64", "<i8", 1),
     "frame": ("F64", "<f8", 2),
     "label": ("I32", "<i4", 1),
+    "id": (
+        "I64",
+        "<i8",
+        1,
+    ),  # the input's own name of each pose; not every writer has it, and no reader here needs it
 }
 
 
@@ -88,7 +93,9 @@ class MappedShard:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"must be a safetensors file: {error}", path=path) from error
-        self.tensors = {name: self._view(name, header[name], buffer, start) for name in _TENSORS}
+        self.tensors = {
+            name: self._view(name, header[name], buffer, start) for name in _TENSORS if name in header
+        }
         self._check_shapes()
 
     def __len__(self) -> int:
@@ -100,7 +107,7 @@ class MappedShard:
             raise DataError(f"must be {str(_FORMAT)!r}, got {got!r:.60}", path=self.path, field="format")
 
     def _check_names(self, names: list[str]) -> None:
-        if names != sorted(_TENSORS):
+        if sorted({*names, "id"}) != sorted(_TENSORS):
             raise DataError(f"must hold {', '.join(sorted(_TENSORS))}, got {names!s:.200}", path=self.path)
 
     def _view(self, name: str, entry: dict[str, Any], buffer: NDArray[np.uint8], start: int) -> NDArray[Any]:
@@ -115,16 +122,10 @@ class MappedShard:
 
     def _check_shapes(self) -> None:
         n, k = self.tensors["visibility"].shape
-        expected = {
-            "keypoints": (n, k, 2),
-            "visibility": (n, k),
-            "index": (n,),
-            "frame": (n, 3),
-            "label": (n,),
-        }
+        expected = {"keypoints": (n, k, 2), "visibility": (n, k), "frame": (n, 3)}
         for name, tensor in self.tensors.items():
-            if tensor.shape != expected[name]:
-                message = f"must be {list(expected[name])}, got {list(tensor.shape)}"
+            if tensor.shape != expected.get(name, (n,)):
+                message = f"must be {list(expected.get(name, (n,)))}, got {list(tensor.shape)}"
                 raise DataError(message, path=self.path, field=name)
 
     def rows(self, rows: NDArray[np.int64] | slice) -> KeypointShard:
@@ -139,7 +140,7 @@ class MappedShard:
         Raises:
             DataError: a value is out of range or a labelled joint not finite; names the record.
         """
-        taken = KeypointShard(**{name: np.array(tensor[rows]) for name, tensor in self.tensors.items()})
+        taken = KeypointShard(**{name: np.array(self.tensors[name][rows]) for name in KeypointShard._fields})
         numbers = np.arange(len(self))[rows]
         for name, bad, expected in (
             ("visibility", (taken.visibility > 2).any(axis=1), "0, 1 or 2"),
