@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flexpose.errors import UsageError
 from flexpose.poses._random import Stream, uniforms
 from flexpose.raster import pixels_from_normalized, rasterize
-from flexpose.shards.augment import Augment, augment_poses, augment_visibility, limb_names
+from flexpose.shards.augment import Augment, augment_labelled, augment_poses, limb_names
 from flexpose.skeleton import Skeleton, list_skeletons, load_skeleton
 
 BODY = load_skeleton("body13")
@@ -59,15 +59,13 @@ def test_a_pose_does_not_depend_on_its_company(order: list[int], cut: int, epoch
     poses = np.random.default_rng(0).uniform(-1, 1, (20, 13, 2))
     visibility = np.random.default_rng(1).integers(0, 3, (20, 13)).astype(np.uint8)
     far = np.arange(20) * 10**12 + 5
-    whole = augment_poses(poses, BODY, PAPER, 4, far, epoch=epoch, visibility=visibility)
-    flags = augment_visibility(visibility, BODY, PAPER, 4, far, epoch=epoch)
+    whole, flags = augment_labelled(poses, visibility, BODY, PAPER, 4, far, epoch=epoch)
     for part in (order[:cut], order[cut:]):
-        drawn = augment_poses(
-            poses[part], BODY, PAPER, 4, far[part], epoch=epoch, visibility=visibility[part]
-        )
+        drawn, seen = augment_labelled(poses[part], visibility[part], BODY, PAPER, 4, far[part], epoch=epoch)
         assert drawn.tobytes() == whole[part].tobytes()
-        seen = augment_visibility(visibility[part], BODY, PAPER, 4, far[part], epoch=epoch)
         assert np.array_equal(seen, flags[part])
+    alone = augment_poses(poses, BODY, PAPER, 4, far, epoch=epoch, visibility=visibility)
+    assert np.array_equal(alone, whole)
 
 
 def test_seed_epoch_and_index_each_change_it(poses: np.ndarray) -> None:
@@ -131,8 +129,7 @@ def test_mirror_image_is_that_of_the_picture(poses: np.ndarray) -> None:
     )
     visibility = np.random.default_rng(2).integers(0, 3, (N, 13)).astype(np.uint8)
     flip = Augment(flip=1)
-    mirrored = augment_poses(poses, plain, flip, 0, INDICES, visibility=visibility)
-    seen = augment_visibility(visibility, plain, flip, 0, INDICES)
+    mirrored, seen = augment_labelled(poses, visibility, plain, flip, 0, INDICES)
     assert (mirrored[seen == 0] == 0).all()
 
     def picture(points: np.ndarray, flags: np.ndarray) -> np.ndarray:

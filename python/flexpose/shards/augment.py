@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flexpose.skeleton import Skeleton
 
-__all__ = ["Augment", "Ranges", "augment_poses", "augment_visibility", "limb_names"]
+__all__ = ["Augment", "Ranges", "augment_labelled", "augment_poses", "limb_names"]
 
 Ranges = tuple[float, float] | tuple[tuple[float, float], ...]
 
@@ -278,11 +278,6 @@ def _rotated(points: NDArray[np.float64], degrees: NDArray[np.float64]) -> NDArr
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
-def _numbers(seed: int, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
-    # Each variation has its own column, so that asking for one more leaves the others as they are.
-    return uniforms_at(seed, Stream.AUGMENT, indices, _COLUMNS, lap=epoch)
-
-
 def augment_poses(
     normalized: NDArray[np.floating],
     skeleton: Skeleton,
@@ -303,7 +298,7 @@ def augment_poses(
         indices: [N] place of each pose in the whole set, 0 to 2^48 - 1.
         epoch: 0 to 2^64 - 1; each draws anew.
         visibility: [N, K], 0 for a joint that is not labelled; None: all are. A limb that hangs on such a joint
-            stays as it is. Its mirror image is ``augment_visibility``.
+            stays as it is. Mirror images have another visibility: see ``augment_labelled``.
 
     Returns:
         [N, K, 2] float32; joints that are not labelled are 0.
@@ -311,37 +306,13 @@ def augment_poses(
     Raises:
         UsageError: wrong shapes, seed or indices out of range, or a limb that the skeleton does not have.
     """
-    poses = np.array(normalized, np.float64)
-    n, k = len(poses), skeleton.num_keypoints
-    if poses.shape != (n, k, 2):
-        raise UsageError(f"normalized must be [N, {k}, 2], got {list(poses.shape)}")
-    indices = _checked_indices(indices, n)
-    labelled = np.ones((n, k), bool) if visibility is None else np.asarray(visibility) > 0
-    if labelled.shape != (n, k):
-        raise UsageError(f"visibility must be [{n}, {k}], got {list(labelled.shape)}")
-    chosen = _chosen_limbs(augment, skeleton)
-    poses[~labelled] = 0
-    numbers = _numbers(seed, indices, epoch)
-    flips = numbers[:, _FLIP] < augment.flip
-    if flips.any():
-        poses[flips] = poses[flips][:, skeleton.flip_index] * np.array([-1.0, 1.0])
-        labelled[flips] = labelled[flips][:, skeleton.flip_index]
-    angle = _drawn(numbers[:, _LIMB_ANGLE], augment.limb_rotation_deg)
-    if len(chosen) and angle.any():
-        limbs = _limbs(skeleton)
-        limb = chosen[(numbers[:, _LIMB] * len(chosen)).astype(np.int64)]
-        rows = np.arange(n)
-        pivot = poses[rows, limbs.pivot[limb]][:, None]
-        turned = pivot + _rotated(poses - pivot, angle)
-        moves = limbs.members[limb] & labelled[rows, limbs.pivot[limb]][:, None]
-        poses = np.where(moves[..., None], turned, poses)
-    poses *= _drawn(numbers[:, _SCALE], augment.scale)[:, None, None]
-    poses = _rotated(poses, _drawn(numbers[:, _ROTATION], augment.rotation_deg))
-    poses[~labelled] = 0
-    return poses.astype(np.float32)
+    if visibility is None:
+        visibility = np.full(np.shape(normalized)[:2], 2, np.uint8)
+    return augment_labelled(normalized, visibility, skeleton, augment, seed, indices, epoch=epoch)[0]
 
 
-def augment_visibility(
+def augment_labelled(
+    normalized: NDArray[np.floating],
     visibility: NDArray[np.uint8],
     skeleton: Skeleton,
     augment: Augment,
@@ -349,29 +320,52 @@ def augment_visibility(
     indices: NDArray[np.int64],
     *,
     epoch: int = 0,
-) -> NDArray[np.uint8]:
-    """The visibility [N, K] that goes with ``augment_poses``: left and right swapped where a pose is mirrored.
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """``augment_poses``, and the visibility that goes with its result.
 
     Args:
-        visibility: [N, K].
+        normalized: [N, K, 2] poses in frame coordinates.
+        visibility: [N, K], 0 for a joint that is not labelled.
         skeleton: K keypoints.
-        augment: as given to ``augment_poses``, like the rest.
+        augment: what varies.
         seed: 0 to 2^64 - 1.
-        indices: [N].
-        epoch: 0 to 2^64 - 1.
+        indices: [N] place of each pose in the whole set, 0 to 2^48 - 1.
+        epoch: 0 to 2^64 - 1; each draws anew.
 
     Returns:
-        [N, K] uint8.
+        [N, K, 2] float32 and [N, K] uint8, left and right swapped where a pose is mirrored.
 
     Raises:
-        UsageError: wrong shapes, or seed or indices out of range.
+        UsageError: as ``augment_poses``.
     """
-    result = np.array(visibility, np.uint8)
-    if result.shape != (len(result), skeleton.num_keypoints):
-        raise UsageError(f"visibility must be [N, {skeleton.num_keypoints}], got {list(result.shape)}")
-    flips = _numbers(seed, _checked_indices(indices, len(result)), epoch)[:, _FLIP] < augment.flip
-    result[flips] = result[flips][:, skeleton.flip_index]
-    return result
+    poses, seen = np.array(normalized, np.float64), np.array(visibility, np.uint8)
+    n, k = len(poses), skeleton.num_keypoints
+    if poses.shape != (n, k, 2):
+        raise UsageError(f"normalized must be [N, {k}, 2], got {list(poses.shape)}")
+    if seen.shape != (n, k):
+        raise UsageError(f"visibility must be [{n}, {k}], got {list(seen.shape)}")
+    indices = _checked_indices(indices, n)
+    chosen = _chosen_limbs(augment, skeleton)
+    # Each variation has its own column, so that asking for one more leaves the others as they are.
+    numbers = uniforms_at(seed, Stream.AUGMENT, indices, _COLUMNS, lap=epoch)
+    flips = numbers[:, _FLIP] < augment.flip
+    poses[seen == 0] = 0
+    if flips.any():
+        poses[flips] = poses[flips][:, skeleton.flip_index] * np.array([-1.0, 1.0])
+        seen[flips] = seen[flips][:, skeleton.flip_index]
+    angle = _drawn(numbers[:, _LIMB_ANGLE], augment.limb_rotation_deg)
+    if len(chosen) and angle.any():
+        limbs = _limbs(skeleton)
+        limb = chosen[(numbers[:, _LIMB] * len(chosen)).astype(np.int64)]
+        rows = np.arange(n)
+        pivot = poses[rows, limbs.pivot[limb]][:, None]
+        turned = pivot + _rotated(poses - pivot, angle)
+        moves = limbs.members[limb] & (seen[rows, limbs.pivot[limb]] > 0)[:, None]
+        poses = np.where(moves[..., None], turned, poses)
+    poses *= _drawn(numbers[:, _SCALE], augment.scale)[:, None, None]
+    poses = _rotated(poses, _drawn(numbers[:, _ROTATION], augment.rotation_deg))
+    poses[seen == 0] = 0
+    return poses.astype(np.float32), seen
 
 
 def _checked_indices(indices: NDArray[np.int64], n: int) -> NDArray[np.int64]:

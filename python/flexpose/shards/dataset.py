@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 from flexpose.errors import UsageError
 from flexpose.raster import pixels_from_normalized, rasterize
 
-from .augment import Augment, augment_poses, augment_visibility
+from .augment import Augment, augment_labelled
 from .order import EpochOrder, Uneven
 from .sources import open_source
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["EpochSampler", "PoseBatch", "PoseImageStream", "PoseImages", "PoseItem"]
 
 _STATE = 1
-_CHUNK = 4096  # numbers of an order that are computed at a time
+_CHUNK = 4096  # numbers of an order that are computed at a time: one by one they cost more than the drawing
+_AHEAD = 64  # batches, likewise
 
 
 class PoseItem(NamedTuple):
@@ -106,9 +107,9 @@ class _Pictures:
         framed, style = self.poses.take(rows), self.poses.style
         keypoints, visibility, index = framed.keypoints, framed.visibility, framed.index
         if self.augment != Augment():
-            how = (self.poses.skeleton, self.augment, self.seed, index)
-            keypoints = augment_poses(keypoints, *how, epoch=epoch, visibility=visibility)
-            visibility = augment_visibility(visibility, *how, epoch=epoch)
+            keypoints, visibility = augment_labelled(
+                keypoints, visibility, self.poses.skeleton, self.augment, self.seed, index, epoch=epoch
+            )
         pixels = rasterize(
             pixels_from_normalized(keypoints, style.size_px),
             visibility,
@@ -366,10 +367,13 @@ class PoseImageStream(IterableDataset[PoseBatch]):
         self._reader = os.getpid()
         return _Pass(self, self._epoch, self._start + number, step, stale)
 
-    def _draw(self, epoch: int, number: int) -> PoseBatch:
-        first = number * self.batch_size
-        places = np.arange(first, min(first + self.batch_size, len(self._order)))
-        return self._pictures.draw(self._order.rows(places, epoch), epoch, number)
+    def _rows(self, epoch: int, numbers: range) -> list[NDArray[np.int64]]:
+        """Which poses some batches consist of."""
+        spans = [
+            range(n * self.batch_size, min((n + 1) * self.batch_size, len(self._order))) for n in numbers
+        ]
+        rows = self._order.rows(np.concatenate([np.arange(span.start, span.stop) for span in spans]), epoch)
+        return np.split(rows, np.cumsum([len(span) for span in spans])[:-1])
 
     def state_after(self, batch: PoseBatch | None) -> dict[str, Any]:
         """What `load_state_dict` goes on from.
@@ -406,6 +410,7 @@ class _Pass:
 
     def __init__(self, stream: PoseImageStream, epoch: int, number: int, step: int, stale: bool) -> None:
         self._stream, self._epoch, self._number, self._step, self._stale = stream, epoch, number, step, stale
+        self._ahead: list[NDArray[np.int64]] = []  # rows of the next batches, the next one last
 
     def __iter__(self) -> _Pass:
         return self
@@ -417,7 +422,10 @@ class _Pass:
             )
         if self._number >= self._stream._batches:
             raise StopIteration
-        batch = self._stream._draw(self._epoch, self._number)
+        if not self._ahead:
+            end = min(self._stream._batches, self._number + _AHEAD * self._step)
+            self._ahead = self._stream._rows(self._epoch, range(self._number, end, self._step))[::-1]
+        batch = self._stream._pictures.draw(self._ahead.pop(), self._epoch, self._number)
         self._number += self._step
         return batch
 
@@ -427,7 +435,7 @@ class _Pass:
     def load_state_dict(self, state: dict[str, int]) -> None:
         if state["step"] != self._step:
             raise UsageError(f"state must be of {self._step} workers, got {state['step']}")
-        self._epoch, self._number = state["epoch"], state["number"]
+        self._epoch, self._number, self._ahead = state["epoch"], state["number"], []
 
 
 def _checked_epoch(epoch: int) -> int:

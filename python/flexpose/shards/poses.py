@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KeypointShard", "MappedShard", "read_keypoint_shard"]
+__all__ = ["KeypointShard", "MappedShard", "first_fault", "read_keypoint_shard"]
 
 _FORMAT = 1
 _MAX_COUNT = 2**48
@@ -54,6 +54,14 @@ _TENSORS = {
     ),  # the input's own name of each pose; not every writer has it, and no reader here needs it
 }
 
+_EXPECTED = {
+    "visibility": "0, 1 or 2",
+    "keypoints": "finite where labelled",
+    "index": f"0 to {_MAX_COUNT - 1}",
+    "frame": "finite, half side > 0",
+    "label": "-1 or more",
+}
+
 
 class MappedShard:
     """The poses of a shard file, mapped into memory: what is read is paged in, and shared by all processes.
@@ -64,7 +72,7 @@ class MappedShard:
 
     Attributes:
         path: the file.
-        tensors: read-only views into it, by name. Shapes and types are checked, values only by `rows`.
+        tensors: read-only views into it, by name. Shapes and types are checked; values by `rows` or `first_fault`.
 
     Raises:
         DataError: it is no such file, or too long; names file and tensor.
@@ -141,28 +149,38 @@ class MappedShard:
             DataError: a value is out of range or a labelled joint not finite; names the record.
         """
         taken = KeypointShard(**{name: np.array(self.tensors[name][rows]) for name in KeypointShard._fields})
-        numbers = np.arange(len(self))[rows]
-        for name, bad, expected in (
-            ("visibility", (taken.visibility > 2).any(axis=1), "0, 1 or 2"),
-            (
-                "keypoints",
-                ((taken.visibility > 0) & ~np.isfinite(taken.keypoints).all(axis=2)).any(axis=1),
-                "finite where labelled",
-            ),
-            ("index", (taken.index < 0) | (taken.index >= _MAX_COUNT), f"0 to {_MAX_COUNT - 1}"),
-            (
-                "frame",
-                ~(np.isfinite(taken.frame).all(axis=1) & (taken.frame[:, 2] > 0)),
-                "finite, half side > 0",
-            ),
-            ("label", taken.label < -1, "-1 or more"),
-        ):
-            if bad.any():
-                raise DataError(
-                    f"must be {expected}", path=self.path, record=int(numbers[bad.argmax()]), field=name
-                )
+        fault = first_fault(taken._asdict())
+        if fault:
+            place, field, expected = fault
+            record = int(np.arange(len(self))[rows][place])
+            raise DataError(f"must be {expected}", path=self.path, record=record, field=field)
         taken.keypoints[taken.visibility == 0] = 0
         return taken
+
+
+def first_fault(tensors: dict[str, NDArray[Any]]) -> tuple[int, str, str] | None:
+    """Look for a value that no shard may hold.
+
+    Args:
+        tensors: some of those of a `KeypointShard` by name, ``visibility`` among them.
+
+    Returns:
+        Row, name of the tensor and what was expected; None if all is well.
+    """
+    labelled = tensors["visibility"] > 0
+    good = {
+        "visibility": lambda values: (values <= 2).all(axis=1),
+        "keypoints": lambda values: (np.isfinite(values).all(axis=2) | ~labelled).all(axis=1),
+        "index": lambda values: (values >= 0) & (values < _MAX_COUNT),
+        "frame": lambda values: np.isfinite(values).all(axis=1) & (values[:, 2] > 0),
+        "label": lambda values: values >= -1,
+    }
+    for name, expected in _EXPECTED.items():
+        if name in tensors:
+            fine = good[name](tensors[name])
+            if not fine.all():
+                return int(fine.argmin()), name, expected
+    return None
 
 
 def read_keypoint_shard(path: str | PathLike[str], *, max_bytes: int = 1 << 30) -> KeypointShard:

@@ -15,7 +15,7 @@ from flexpose.poses import PoseSet, frame_poses, read_poses
 from flexpose.skeleton import Skeleton, map_joints
 
 from .index import ShardIndex, open_dataset
-from .poses import MappedShard
+from .poses import MappedShard, first_fault
 from .style import RenderStyle
 
 if TYPE_CHECKING:
@@ -201,10 +201,18 @@ class _ShardSource:
         keypoints = np.empty((n, k, 2), np.float32)
         visibility, index = np.empty((n, k), np.uint8), np.empty(n, np.int64)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
+        inside = rows - self._starts[shards]
         for number in np.unique(shards).tolist():
-            places = np.flatnonzero(shards == number)
-            part = self._shard(number).rows(rows[places] - self._starts[number])
-            keypoints[places], visibility[places], index[places] = part.keypoints, part.visibility, part.index
+            places, tensors = np.flatnonzero(shards == number), self._shard(number).tensors
+            keypoints[places] = tensors["keypoints"][inside[places]]
+            visibility[places] = tensors["visibility"][inside[places]]
+            index[places] = tensors["index"][inside[places]]
+        fault = first_fault({"keypoints": keypoints, "visibility": visibility, "index": index})
+        if fault:
+            place, field, expected = fault
+            path = self.dataset.path / self.dataset.shards[shards[place]].poses
+            raise DataError(f"must be {expected}", path=path, record=int(inside[place]), field=field)
+        keypoints[visibility == 0] = 0
         return FramedPoses(keypoints, visibility, index)
 
     def _shard(self, number: int) -> MappedShard:
