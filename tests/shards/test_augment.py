@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flexpose.errors import UsageError
 from flexpose.poses._random import Stream, uniforms
 from flexpose.raster import pixels_from_normalized, rasterize
-from flexpose.shards.augment import Augment, augment_labelled, augment_poses, limb_names
+from flexpose.shards.augment import Augment, augment_labelled, augment_poses, augment_visibility, limb_names
 from flexpose.skeleton import Skeleton, list_skeletons, load_skeleton
 
 BODY = load_skeleton("body13")
@@ -66,6 +66,7 @@ def test_a_pose_does_not_depend_on_its_company(order: list[int], cut: int, epoch
         assert np.array_equal(seen, flags[part])
     alone = augment_poses(poses, BODY, PAPER, 4, far, epoch=epoch, visibility=visibility)
     assert np.array_equal(alone, whole)
+    assert np.array_equal(augment_visibility(visibility, BODY, PAPER, 4, far, epoch=epoch), flags)
 
 
 def test_seed_epoch_and_index_each_change_it(poses: np.ndarray) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flexpose.skeleton import Skeleton
 
-__all__ = ["Augment", "Ranges", "augment_labelled", "augment_poses", "limb_names"]
+__all__ = ["Augment", "Ranges", "augment_labelled", "augment_poses", "augment_visibility", "limb_names"]
 
 Ranges = tuple[float, float] | tuple[tuple[float, float], ...]
 
@@ -366,6 +366,24 @@ def augment_labelled(
     poses = _rotated(poses, _drawn(numbers[:, _ROTATION], augment.rotation_deg))
     poses[seen == 0] = 0
     return poses.astype(np.float32), seen
+
+
+def augment_visibility(
+    visibility: NDArray[np.uint8],
+    skeleton: Skeleton,
+    augment: Augment,
+    seed: int,
+    indices: NDArray[np.int64],
+    *,
+    epoch: int = 0,
+) -> NDArray[np.uint8]:
+    """The visibility [N, K] that goes with the result of ``augment_poses``; see ``augment_labelled`` for both.
+
+    Raises:
+        UsageError: wrong shapes, or seed or indices out of range.
+    """
+    nowhere = np.zeros((*np.shape(visibility), 2))
+    return augment_labelled(nowhere, visibility, skeleton, augment, seed, indices, epoch=epoch)[1]
 
 
 def _checked_indices(indices: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .index import ShardFile
+
 __all__ = ["FramedPoses", "PoseSource", "framed_poses", "open_source"]
 
 _OPEN_SHARDS = 256  # mapped at a time: each holds a file descriptor
@@ -220,7 +222,7 @@ class _ShardSource:
             self._open, self._pid = OrderedDict(), os.getpid()
         if number not in self._open:
             about = self.dataset.shards[number]
-            path = self.dataset.poses_path(about)
+            path = _checked_path(self.dataset, about)
             shard = MappedShard(path)
             if shard.tensors["visibility"].shape != (about.count, self.skeleton.num_keypoints):
                 expected, got = (
@@ -235,6 +237,18 @@ class _ShardSource:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
         return self._open[number]
+
+
+def _checked_path(dataset: ShardIndex, shard: ShardFile) -> Path:
+    """Where the poses of a shard are, if they are there and as long as they should be."""
+    path = dataset.poses_path(shard)
+    if path.resolve().parent != dataset.path.resolve():
+        raise DataError(f"must lie in {dataset.path}, and leads out of it", path=path)
+    length = path.stat().st_size if path.is_file() else None
+    if length != shard.poses_bytes:
+        got = "none" if length is None else f"{length} bytes"
+        raise DataError(f"must be a file of {shard.poses_bytes} bytes as in index.json, got {got}", path=path)
+    return path
 
 
 def _rendered_style(dataset: ShardIndex) -> RenderStyle:
