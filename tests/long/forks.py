@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import select
 import signal
@@ -68,6 +69,8 @@ def cpu_group(cpus: float | None) -> Iterator[Path | None]:
                 (group / "cpu.cfs_quota_us").write_text(str(round(cpus * period)))
             yield group / "cgroup.procs"
         finally:
+            while (group / "cgroup.procs").read_text():  # those that were killed are still on their way out
+                time.sleep(0.1)
             group.rmdir()
     except OSError as error:
         raise SystemExit(f"no control group can be made here: {error}") from error
@@ -133,6 +136,8 @@ def main() -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
+        # The server then forks workers that have torch, and the modules, in them: more that could go wrong, and sooner.
+        multiprocessing.set_forkserver_preload(["torch", "flexpose.shards.dataset"])
         digest_of_an_epoch(None, 0)  # imports are no part of a run
         print("ready", flush=True)
         for _ in range(given.runs):

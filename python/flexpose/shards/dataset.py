@@ -136,7 +136,8 @@ class PoseImages(Dataset[PoseItem]):
 
     Args:
         source: poses, a file that ``read_poses`` takes, or a finished data set on disk (of any kind: stored pictures
-            are not read, as their poses travel with them).
+            are not read, as their poses travel with them). A file or a folder goes to workers that are not forked by
+            its path, poses in memory as they are.
         style: how poses are framed and drawn. None: as the data set was rendered, else the defaults. The frames of a
             data set are those that it was rendered with.
         skeleton: the skeleton that is wanted, or its name; None: that of the poses.

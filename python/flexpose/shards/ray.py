@@ -84,7 +84,7 @@ def map_shards(
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
+        ray.init(address=address, log_to_driver=False, logging_level="WARNING", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(f"address must be that of a Ray cluster, got {address!r}: {error}") from error
 
