@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from flexpose.errors import UsageError
-from flexpose.poses._random import Stream, normals, uniforms
+from flexpose.poses._random import Stream, normals, uniforms, uniforms_at
 
 
 def test_rows_do_not_depend_on_the_count():
@@ -16,6 +16,30 @@ def test_rows_do_not_depend_on_the_count():
         assert whole.shape == (50, columns)
         assert np.array_equal(uniforms(5, Stream.SYNTH, 7, columns), whole[:7])
         assert np.array_equal(uniforms(5, Stream.SYNTH, 20, columns, start=30), whole[30:])
+
+
+def test_rows_wherever_they_are():
+    """A row by its number holds what the bit generator holds there, in any order, twice, far out."""
+    rows = np.random.default_rng(0).integers(0, 20_000, 9000)
+    for columns in (1, 3, 8):
+        whole = uniforms(5, Stream.AUGMENT, 20_000, columns)
+        assert np.array_equal(uniforms_at(5, Stream.AUGMENT, rows, columns), whole[rows])
+    for seed, lap, row in [(0, 0, 2**48 - 1), (2**64 - 1, 1, 0), (77, 2**64 - 1, 12345), (3, 9, 2**40 + 1)]:
+        philox = np.random.Philox(key=(int(Stream.ORDER) << 64) | seed, counter=lap << 64)
+        philox.advance(row * 2)
+        expected = (philox.random_raw(8) >> np.uint64(11)) * 2.0**-53
+        drawn = uniforms_at(seed, Stream.ORDER, np.array([7, row]), 8, lap=lap)
+        assert np.array_equal(drawn[1], expected)
+        assert not np.array_equal(drawn[0], expected)
+    assert uniforms_at(0, Stream.ORDER, np.zeros(0, np.int64), 8).shape == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("rows", "lap", "word"), [([-1], 0, "rows"), ([2**48], 0, "rows"), ([0], -1, "lap"), ([0], 2**64, "lap")]
+)
+def test_rows_out_of_range(rows, lap, word):
+    with pytest.raises(UsageError, match=word):
+        uniforms_at(0, Stream.ORDER, np.array(rows), 4, lap=lap)
 
 
 def _philox4x64(counter: int, key: int) -> list[int]:

@@ -1,0 +1,111 @@
+"""Shards on a Ray cluster: one task a shard, Ray's own retries, files on a file system that all nodes share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flexpose import __version__
+from flexpose.errors import FlexposeError, ResourceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Result = TypeVar("Result")
+
+__all__ = ["map_shards"]
+
+_INSTALL = "the extra [ray] of flexpose-pda"
+
+
+def map_shards(
+    work: Callable[[int], Result],
+    shards: Sequence[int],
+    *,
+    address: str | None = None,
+    cpus_per_task: int = 1,
+    max_retries: int = 10,
+) -> Iterator[tuple[int, Result]]:
+    """Run `work` for each shard on the nodes of a Ray cluster, and hand out the results as they come in.
+
+    A task whose node or process dies is run again, on any node, by Ray. So `work` may run twice for a shard, once
+    to a dead end: it must publish its files under their final names in one step each, and the same bytes every time.
+    It must hold no lock, because what holds a lock on a dead node cannot be asked. What only one process may do, such
+    as adding lines to a journal, is done by the caller with the results.
+
+    Ray is left as it was found: connected if it was, else no longer. Closing the iterator cancels the tasks that are
+    left.
+
+    Args:
+        work: called with the number of a shard; goes to the nodes once, with all that it refers to.
+        shards: numbers to call it with.
+        address: of the cluster, such as ``10.0.0.1:6379`` or ``auto`` for that of this machine. None: what
+            RAY_ADDRESS says, else a Ray of its own on this machine.
+        cpus_per_task: CPUs of a node that a task occupies, >= 1.
+        max_retries: how often the nodes of one task may die.
+
+    Yields:
+        (shard, result) in the order in which they are finished.
+
+    Raises:
+        UsageError: Ray is not installed, an argument is out of range, there is no such cluster, or its nodes have
+            another version of flexpose.
+        ResourceError: the nodes of a task died too often.
+        Exception: whatever `work` raises; the other tasks are cancelled, and no retry is made.
+    """
+    if cpus_per_task < 1:
+        raise UsageError(f"cpus_per_task must be >= 1, got {cpus_per_task}")
+    if max_retries < 0:
+        raise UsageError(f"max_retries must be >= 0, got {max_retries}")
+    # No command of this project sends anything anywhere; Ray asks for it when it starts a cluster of its own.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(f"Ray is not installed: install {_INSTALL}") from error
+    connected = ray.is_initialized()
+    if not connected:
+        _connect(ray, address)
+    waiting: dict[Any, int] = {}
+    try:
+        # In a list it is not unpacked before the task has compared the versions.
+        parcel = [ray.put(work)]
+        task = ray.remote(num_cpus=cpus_per_task, max_retries=max_retries)(_run)
+        waiting = {task.remote(parcel, shard, __version__): shard for shard in shards}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            yield waiting.pop(done), _result(ray, done)
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        if not connected:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="WARNING", include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(f"address must be that of a Ray cluster, got {address!r}: {error}") from error
+
+
+def _run(parcel: list[Any], shard: int, version: str) -> Any:
+    """What a node does."""
+    import ray
+
+    if version != __version__:
+        raise UsageError(f"nodes must have flexpose {version} as the caller, got {__version__}")
+    work = ray.get(parcel[0])
+    return work(shard)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, FlexposeError):
+            raise cause from None  # the traceback of another process says nothing to the user
+        raise
+    except ray.exceptions.RayError as error:
+        raise ResourceError(f"a node or a process died too often: {error}") from error

@@ -1,0 +1,141 @@
+"""Shards on a cluster of two nodes on this machine, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flexpose._atomic import atomic_write
+from flexpose.errors import DataError, ResourceError, UsageError
+from flexpose.poses import normalized_poses, synth_poses
+from flexpose.raster import encode_pngs, pixels_from_normalized, rasterize
+from flexpose.shards.ray import map_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flexpose.poses import PoseSet
+
+SHARDS, SIZE = 8, 5
+MEMORY = 80 << 20  # the least that Ray's object store takes is 75 MB
+
+
+def content(poses: PoseSet, shard: int) -> bytes:
+    part = poses[shard * SIZE : (shard + 1) * SIZE]
+    pixels = pixels_from_normalized(normalized_poses(part), 32)
+    return b"".join(encode_pngs(rasterize(pixels, part.visibility, part.skeleton, size_px=32), workers=1))
+
+
+def render(folder: Path, poses: PoseSet, shard: int) -> dict[str, Any]:
+    """Say that it has begun, wait for the word, write the shard in one step."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    (folder / f"begun-{shard}-{node}").touch()
+    data = content(poses, shard)
+    (folder / f"shard-{shard}.tmp-{os.getpid()}").write_bytes(data[: len(data) // 2])
+    wait_for((folder / "go").exists)
+    atomic_write(folder / f"shard-{shard}", data)
+    return {"shard": shard, "node": node, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def complain(message: str, shard: int) -> int:
+    if shard == 3:
+        raise DataError(message, path="poses.json", record=shard)
+    return shard
+
+
+def die(shard: int) -> None:
+    os._exit(1)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.syspath_prepend(str(Path(__file__).parents[2]))
+        utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray")
+        cluster = utils.Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False},
+        )
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.mark.timeout(120)
+def test_a_node_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
+    import ray
+
+    poses = synth_poses(SHARDS * SIZE, seed=1)
+    second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.wait_for_nodes()
+
+    def begun() -> set[str]:
+        return {path.name.rsplit("-", 1)[1] for path in tmp_path.glob("begun-*")}
+
+    def kill() -> None:
+        wait_for(lambda: len(begun()) == 2)
+        cluster.remove_node(second, allow_graceful=False)
+        (tmp_path / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    work = functools.partial(render, tmp_path, poses)
+    results = dict(map_shards(work, range(SHARDS), address=cluster.address))
+    killer.join()
+    assert not ray.is_initialized(), "left as it was found"
+    assert sorted(results) == list(range(SHARDS))
+    assert {result["node"] for result in results.values()} < begun(), (
+        "what the dead node had begun was done elsewhere"
+    )
+    for shard, result in results.items():
+        data = (tmp_path / f"shard-{shard}").read_bytes()
+        assert data == content(poses, shard), "the bytes of a single machine"
+        assert result == {"shard": shard, "node": result["node"], "sha256": hashlib.sha256(data).hexdigest()}
+
+
+@pytest.mark.timeout(120)
+def test_errors_come_as_they_are(cluster: Any) -> None:
+    import ray
+
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        with pytest.raises(DataError, match=r"poses\.json: record 3: wrong") as caught:
+            list(map_shards(functools.partial(complain, "wrong"), range(6)))
+        assert (caught.value.path, caught.value.record) == ("poses.json", 3)
+        with pytest.raises(ResourceError, match="died too often"):
+            list(map_shards(die, [0], max_retries=0))
+        shards = map_shards(functools.partial(complain, ""), range(3))
+        assert next(shards)[0] in range(3)
+        shards.close()
+        assert ray.is_initialized(), "left as it was found"
+    finally:
+        ray.shutdown()
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(UsageError, match="cpus_per_task"):
+        next(map_shards(die, [0], cpus_per_task=0))
+    with pytest.raises(UsageError, match="max_retries"):
+        next(map_shards(die, [0], max_retries=-1))
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(UsageError, match=r"the extra \[ray\]"):
+        next(map_shards(die, [0]))
