@@ -16,7 +16,8 @@ from flexpose._atomic import atomic_write
 from flexpose.errors import DataError, ResourceError, UsageError
 from flexpose.poses import normalized_poses, synth_poses
 from flexpose.raster import encode_pngs, pixels_from_normalized, rasterize
-from flexpose.shards.ray import map_shards
+from flexpose.shards import RenderStyle, plan_render, verify_dataset, write_shards
+from flexpose.shards.ray import map_shards, render_on_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +108,37 @@ def test_a_node_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
         data = (tmp_path / f"shard-{shard}").read_bytes()
         assert data == content(poses, shard), "the bytes of a single machine"
         assert result == {"shard": shard, "node": result["node"], "sha256": hashlib.sha256(data).hexdigest()}
+
+
+@pytest.mark.timeout(120)
+def test_rendering_with_a_node_killed_gives_the_files_of_one_machine(cluster: Any, tmp_path: Path) -> None:
+    poses, style = synth_poses(6000, seed=1), RenderStyle(size_px=64)
+    single = plan_render(poses, tmp_path / "single", style, kind="webdataset", shard_size=250)
+    write_shards(single)
+    second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.wait_for_nodes()
+    plan = plan_render(poses, tmp_path / "shared", style, kind="webdataset", shard_size=250)
+    done: list[int] = []
+
+    def kill(poses_done: int) -> None:
+        done.append(poses_done)
+        if len(done) == 5:
+            cluster.remove_node(second, allow_graceful=False)
+
+    # What a node that died elsewhere leaves behind.
+    (tmp_path / "shared" / ".lock-00020-00021").write_text(
+        '{"boot":"x","end":21,"first":20,"host":"elsewhere","pid":1}', encoding="utf-8"
+    )
+    report = render_on_ray(plan, address=cluster.address, progress=kill)
+    assert (report.rendered, report.shards, report.complete) == (6000, 24, True)
+    assert done == [250 * shards for shards in range(1, 25)]
+
+    def files(folder: Path) -> dict[str, bytes]:
+        names = (path for path in folder.iterdir() if not path.name.startswith("journal"))
+        return {path.name: path.read_bytes() for path in names}
+
+    assert files(tmp_path / "shared") == files(tmp_path / "single")
+    assert verify_dataset(tmp_path / "shared", full=True).problems == ()
 
 
 @pytest.mark.timeout(120)

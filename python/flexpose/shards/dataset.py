@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flexpose.poses import PoseSet
     from flexpose.skeleton import Skeleton
 
-    from .index import ShardIndex
+    from .read import ShardIndex
     from .style import RenderStyle
 
     Source = str | PathLike[str] | PoseSet | ShardIndex

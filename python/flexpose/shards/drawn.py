@@ -287,11 +287,9 @@ def _varied(
     part: dict[str, NDArray[Any]], skeleton: Skeleton, augment: Augment | None, seed: int
 ) -> dict[str, NDArray[Any]]:
     if augment is not None:
-        from .augment import augment_poses, augment_visibility
+        from .augment import augment_labelled
 
-        seen = part["visibility"]
-        part["keypoints"] = augment_poses(
-            part["keypoints"], skeleton, augment, seed, part["index"], visibility=seen
+        part["keypoints"], part["visibility"] = augment_labelled(
+            part["keypoints"], part["visibility"], skeleton, augment, seed, part["index"]
         )
-        part["visibility"] = augment_visibility(seen, skeleton, augment, seed, part["index"])
     return part

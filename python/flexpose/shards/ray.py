@@ -2,20 +2,84 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flexpose import __version__
 from flexpose.errors import FlexposeError, ResourceError, UsageError
 
+from .mend import finish_dataset
+from .write import RenderReport, write_shards
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from .plan import RenderPlan
+
     Result = TypeVar("Result")
 
-__all__ = ["map_shards"]
+__all__ = ["map_shards", "render_on_ray"]
 
 _INSTALL = "the extra [ray] of flexpose-pda"
+
+
+def render_on_ray(
+    plan: RenderPlan,
+    *,
+    address: str | None = None,
+    cpus_per_task: int = 1,
+    max_retries: int = 10,
+    full: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> RenderReport:
+    """Write all shards of a published plan that are not there yet on the nodes of a Ray cluster, and the index.
+
+    Args:
+        plan: from ``plan_render``, with its poses. Its folder must be on a file system that all nodes share.
+        address: of the cluster, see ``map_shards``.
+        cpus_per_task: CPUs that the drawing of a shard occupies, and its threads.
+        max_retries: how often the nodes of one shard may die.
+        full: hash the shards that are finished, instead of looking at their lengths.
+        progress: called after each shard with the number of poses done.
+
+    Returns:
+        What was written, the same files as ``write_shards`` writes but for the journals: there is one a shard.
+
+    Raises:
+        UsageError: see ``map_shards``.
+        ResourceError: a disk is full, another process writes the shards, or the nodes of a shard died too often.
+    """
+    shared = replace(plan, out=plan.out.absolute())
+    work = functools.partial(_write_shard, shared, cpus_per_task, full)
+    reports = []
+    numbers = range(len(plan.shards))
+    for _, report in map_shards(
+        work, numbers, address=address, cpus_per_task=cpus_per_task, max_retries=max_retries
+    ):
+        reports.append(report)
+        if progress:
+            progress(sum(each.rendered for each in reports))
+    # Where nodes see each other's files late, none may have seen that it was the last.
+    finish_dataset(shared.out)
+    return RenderReport(
+        path=plan.out,
+        rendered=plan.count,
+        left_out=plan.left_out,
+        bad=len(plan.bad.records) if plan.bad else 0,
+        bytes=sum(report.bytes for report in reports),
+        shards=len(plan.shards),
+        written=sum(report.written for report in reports),
+        complete=True,
+    )
+
+
+def _write_shard(plan: RenderPlan, workers: int, full: bool, shard: int) -> RenderReport:
+    # Ray runs a task again when its node is dead, and nobody else could tell: a lock that lies here is the dead one's.
+    whole = len(plan.shards) == 1
+    (plan.out / (".lock" if whole else f".lock-{shard:05d}-{shard + 1:05d}")).unlink(missing_ok=True)
+    return write_shards(plan, None, range(shard, shard + 1), workers=workers, resume=True, full=full)
 
 
 def map_shards(

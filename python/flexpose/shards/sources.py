@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from flexpose.errors import DataError, UsageError
-from flexpose.poses import PoseSet, frame_poses, read_poses
+from flexpose.poses import PoseSet, read_poses
 from flexpose.skeleton import Skeleton, map_joints
 
-from .index import ShardIndex, open_dataset
-from .poses import MappedShard, first_fault
+from .drawn import draw_poses
+from .mapped import MappedShard, first_fault
+from .read import ShardIndex, open_dataset
 from .style import RenderStyle
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .index import ShardFile
+    from .read import ShardFile
 
-__all__ = ["FramedPoses", "PoseSource", "framed_poses", "open_source"]
+__all__ = ["FramedPoses", "PoseSource", "open_source"]
 
 _OPEN_SHARDS = 256  # mapped at a time: each holds a file descriptor
 
@@ -97,43 +98,6 @@ def _loaded(skeleton: Skeleton | str | None) -> Skeleton | None:
     return load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
 
 
-def framed_poses(poses: PoseSet, style: RenderStyle) -> FramedPoses:
-    """The poses that ``style.missing`` lets through, in the frames that ``style.frame`` says.
-
-    Args:
-        poses: N poses.
-        style: how they are framed.
-
-    Returns:
-        Up to N poses, in their order.
-
-    Raises:
-        DataError: a pose cannot be framed, or misses a joint under ``error``; names its record.
-    """
-    labelled = poses.visibility > 0
-    complete = labelled.all(axis=1)
-    if style.missing == "error" and not complete.all():
-        record = int(complete.argmin())
-        message = f"must have all {labelled.shape[1]} joints labelled, got {labelled[record].sum()}"
-        raise DataError(message, path=poses.origin, record=record, field="visibility")
-    keep = labelled.sum(axis=1) >= 2 if style.missing == "skip-bone" else complete
-    if style.frame == "root":
-        keep = keep & labelled[:, list(poses.skeleton.root)].all(axis=1)
-    rows = np.flatnonzero(keep)
-    part = poses[rows]
-    try:
-        keypoints = frame_poses(part, style.frame, style.margin).normalize(part.keypoints).astype(np.float32)
-    except DataError as error:
-        if error.record is None:
-            raise
-        # It counts the poses it got; the user's file has others between them.
-        message = str(error).rsplit(f"{error.field}: ", 1)[-1]
-        record = int(rows[error.record])
-        raise DataError(message, path=error.path, record=record, field=error.field) from error
-    keypoints[part.visibility == 0] = 0
-    return FramedPoses(keypoints, part.visibility, rows.astype(np.int64))
-
-
 class _SetSource:
     """Poses in memory."""
 
@@ -141,7 +105,8 @@ class _SetSource:
         self.style = style
         mapped = poses if skeleton is None or skeleton == poses.skeleton else map_joints(poses, skeleton)
         self.skeleton = mapped.skeleton
-        self._framed = framed_poses(mapped, style)
+        drawn = draw_poses([mapped], style)
+        self._framed = FramedPoses(drawn.keypoints, drawn.visibility, drawn.index)
 
     def __len__(self) -> int:
         return len(self._framed.index)

@@ -1,10 +1,10 @@
-"""The poses of one shard, in its safetensors file."""
+"""The poses of one shard, mapped from its safetensors file: a batch pages in its rows alone."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,31 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KeypointShard", "MappedShard", "first_fault", "read_keypoint_shard"]
+__all__ = ["MappedShard", "first_fault"]
 
 _FORMAT = 1
 _MAX_COUNT = 2**48
 
 
-class KeypointShard(NamedTuple):
-    """The poses of one shard.
-
-    Attributes:
-        keypoints: [n, K, 2] float32, frame coordinates.
-        visibility: [n, K] uint8, 0 to 2.
-        index: [n] int64, row of each in the input.
-        frame: [n, 3] float64, centre x, centre y and half side: pixels = centre + keypoints * half.
-        label: [n] int32, number of its class, -1 for none.
-    """
-
-    keypoints: NDArray[np.float32]
-    visibility: NDArray[np.uint8]
-    index: NDArray[np.int64]  # type: ignore[assignment]  # nobody looks for an array in the tuple
-    frame: NDArray[np.float64]
-    label: NDArray[np.int32]
-
-
-# Type in the file, little-endian type here, number of axes; the names are those of KeypointShard.
+# Type in the file, little-endian type here, number of axes.
 _TENSORS = {
     "keypoints": ("F32", "<f4", 3),
     "visibility": ("U8", "|u1", 2),
@@ -72,7 +54,7 @@ class MappedShard:
 
     Attributes:
         path: the file.
-        tensors: read-only views into it, by name. Shapes and types are checked; values by `rows` or `first_fault`.
+        tensors: read-only views into it, by name. Shapes and types are checked; values by `first_fault`.
 
     Raises:
         DataError: it is no such file, or too long; names file and tensor.
@@ -136,33 +118,12 @@ class MappedShard:
                 message = f"must be {list(expected.get(name, (n,)))}, got {list(tensor.shape)}"
                 raise DataError(message, path=self.path, field=name)
 
-    def rows(self, rows: NDArray[np.int64] | slice) -> KeypointShard:
-        """A checked copy of some rows.
-
-        Args:
-            rows: [m] numbers from 0 to n - 1, or a slice.
-
-        Returns:
-            Their poses; joints that are not labelled are 0.
-
-        Raises:
-            DataError: a value is out of range or a labelled joint not finite; names the record.
-        """
-        taken = KeypointShard(**{name: np.array(self.tensors[name][rows]) for name in KeypointShard._fields})
-        fault = first_fault(taken._asdict())
-        if fault:
-            place, field, expected = fault
-            record = int(np.arange(len(self))[rows][place])
-            raise DataError(f"must be {expected}", path=self.path, record=record, field=field)
-        taken.keypoints[taken.visibility == 0] = 0
-        return taken
-
 
 def first_fault(tensors: dict[str, NDArray[Any]]) -> tuple[int, str, str] | None:
     """Look for a value that no shard may hold.
 
     Args:
-        tensors: some of those of a `KeypointShard` by name, ``visibility`` among them.
+        tensors: some of those of a `MappedShard` by name, rows of them, ``visibility`` among them.
 
     Returns:
         Row, name of the tensor and what was expected; None if all is well.
@@ -181,20 +142,3 @@ def first_fault(tensors: dict[str, NDArray[Any]]) -> tuple[int, str, str] | None
             if not fine.all():
                 return int(fine.argmin()), name, expected
     return None
-
-
-def read_keypoint_shard(path: str | PathLike[str], *, max_bytes: int = 1 << 30) -> KeypointShard:
-    """Read the poses of one shard file into memory, all of them checked.
-
-    Args:
-        path: a ``.safetensors`` file of a data set.
-        max_bytes: longest file to take.
-
-    Returns:
-        Its poses.
-
-    Raises:
-        DataError: it is no such file, too long, or holds a value that it must not; names file, tensor and record.
-        ResourceError: it cannot be read.
-    """
-    return MappedShard(path, max_bytes=max_bytes).rows(slice(None))
