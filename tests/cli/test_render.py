@@ -166,3 +166,26 @@ def test_an_input_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 def test_a_pose_that_may_not_miss_a_joint_is_bad_data(file: Path, tmp_path: Path) -> None:
     assert "record 1" in run(file, tmp_path / "out", "--missing", "error", code=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--engine", "ray", "--shard-range", "1/2"], "--shard-range is for the engine local"),
+        (["--ray-address", "auto"], "--ray-address is for --engine ray"),
+    ],
+)
+def test_engines_have_their_own_options(file: Path, tmp_path: Path, arguments: list[str], part: str) -> None:
+    assert part in run(file, tmp_path / "out", *arguments, code=2)
+
+
+def test_engine_ray_writes_the_same_bytes(file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    options = ["--format", "keypoints", "--shard-size", 2]
+    run(file, tmp_path / "local", *options)
+    told = json.loads(run(file, tmp_path / "ray", *options, "--engine", "ray", "--json"))
+    assert (told["rendered"], told["shards"], told["complete"]) == (5, 3, True)
+    written = {path.name: path.read_bytes() for path in (tmp_path / "local").glob("shard-*")}
+    assert len(written) == 3
+    for name, content in {**written, "index.json": (tmp_path / "local" / "index.json").read_bytes()}.items():
+        assert (tmp_path / "ray" / name).read_bytes() == content

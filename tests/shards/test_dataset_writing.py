@@ -32,6 +32,7 @@ from flexpose.shards import (
     write_shards,
     write_webdataset,
 )
+from flexpose.shards.augment import Augment, augment_labelled
 from flexpose.skeleton import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -296,34 +297,20 @@ def test_several_inputs_count_on(poses: PoseSet, tmp_path: Path) -> None:
         draft_render([poses, other], tmp_path / "x", STYLE)
 
 
-def test_a_variation_is_asked_for_by_seed_and_row(
-    many: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-    from types import ModuleType
-
-    asked: list[tuple[int, list[int]]] = []
-
-    def augment_poses(
-        normalized: Any, skeleton: Any, augment: Any, seed: int, indices: Any, *, visibility: Any
-    ) -> Any:
-        asked.append((seed, indices.tolist()))
-        return (normalized * augment).astype(np.float32)
-
-    fake = ModuleType("flexpose.shards.augment")
-    fake.augment_poses = augment_poses  # type: ignore[attr-defined]
-    fake.augment_visibility = lambda visibility, *_: visibility  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "flexpose.shards.augment", fake)
-    render(many, tmp_path / "out", kind="keypoints", augment=0.5, seed=7)
-    assert asked == [(7, [row for row in range(54) if row % 6 != 5])]
+def test_a_variation_is_asked_for_by_seed_and_row(many: PoseSet, tmp_path: Path) -> None:
+    augment = Augment.parse("rotation=30,scale=0.5:0.8,flip=0.5")
+    render(many, tmp_path / "out", kind="keypoints", augment=augment, seed=7)
     plain = render(many, tmp_path / "plain", kind="keypoints")
-    found = [
-        read_keypoint_shard(folder / "shard-00000.safetensors").keypoints
-        for folder in (tmp_path / "out", plain)
-    ]
-    np.testing.assert_array_equal(found[0], found[1] * np.float32(0.5))
+    found, bare = (
+        read_keypoint_shard(folder / "shard-00000.safetensors") for folder in (tmp_path / "out", plain)
+    )
+    assert bare.index.tolist() == [row for row in range(54) if row % 6 != 5]
+    expected, seen = augment_labelled(bare.keypoints, bare.visibility, many.skeleton, augment, 7, bare.index)
+    np.testing.assert_array_equal(found.keypoints, expected)
+    np.testing.assert_array_equal(found.visibility, seen)
+    assert np.any(expected != bare.keypoints, axis=(1, 2)).all()
     config = json.loads((tmp_path / "out" / "plan.json").read_text())["config"]
-    assert (config["augment"], config["seed"]) == ("0.5", 7)
+    assert (Augment.parse(config["augment"]), config["seed"]) == (augment, 7)
 
 
 def test_json_on_disk_is_canonical(many: PoseSet, tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ class _Style(StrEnum):
     flexpose = "flexpose"
 
 
+class _Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 class _Frame(StrEnum):
     bbox = "bbox"
     keep = "keep"
@@ -118,6 +123,13 @@ def render_cli(
             metavar="I/N", help="Write the I-th of N parts of the shards; other processes do the others."
         ),
     ] = None,
+    engine: Annotated[
+        _Engine,
+        typer.Option(help="ray: a task a shard on a Ray cluster, OUT on a disk that all nodes share."),
+    ] = _Engine.local,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of the cluster; else RAY_ADDRESS, else a Ray on this machine alone.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many bytes and seconds it will take, and stop.")
     ] = False,
@@ -143,12 +155,22 @@ def render_cli(
         missing=missing.value,
     )
     single = _is_single(out, kind, grid=grid)
-    data_set = {"--shard-range": shard_range, "--resume": resume or None, "--shard-size": shard_size}
+    on_ray = engine is _Engine.ray
+    data_set = {
+        "--shard-range": shard_range,
+        "--resume": resume or None,
+        "--shard-size": shard_size,
+        "--engine ray": on_ray or None,
+    }
     wrong = [name for name, value in data_set.items() if value is not None]
     if single and wrong:
         raise typer.BadParameter(f"{wrong[0]} is for data sets: name a folder, not one file")
     if verify not in {"quick", "full"}:
         raise typer.BadParameter(f"--verify must be quick or full, got {verify}")
+    if on_ray and shard_range is not None:
+        raise typer.BadParameter("--shard-range is for the engine local: Ray takes all shards")
+    if ray_address is not None and not on_ray:
+        raise typer.BadParameter("--ray-address is for --engine ray")
     if grid and dry_run:
         raise typer.BadParameter("--dry-run is not for --grid")
     variation = None
@@ -193,7 +215,11 @@ def render_cli(
             if dry_run:
                 _tell_plan(plan, workers, as_json=as_json)
                 return
-            report = _write(plan, shard_range, workers, resume=resume, full=verify == "full")
+            full = verify == "full"
+            if on_ray:
+                report = _write_on_ray(plan, ray_address, workers, resume=resume, full=full)
+            else:
+                report = _write(plan, shard_range, workers, resume=resume, full=full)
     _tell(report, as_json=as_json)
 
 
@@ -271,6 +297,19 @@ def _write(
         )
         shown.advance(total)
     return report
+
+
+def _write_on_ray(
+    plan: RenderPlan, address: str | None, workers: int | None, *, resume: bool, full: bool
+) -> RenderReport:
+    from flexpose.shards.ray import render_on_ray
+
+    plan.publish(resume=resume)
+    with progress() as shown:
+        shown.start("render", plan.count)
+        return render_on_ray(
+            plan, address=address, cpus_per_task=workers or 1, full=full, progress=shown.advance
+        )
 
 
 def _tell(report: RenderReport, *, as_json: bool) -> None:

@@ -67,7 +67,7 @@ def render_on_ray(
         path=plan.out,
         rendered=plan.count,
         left_out=plan.left_out,
-        bad=len(plan.bad.records) if plan.bad else 0,
+        bad=plan.bad.count if plan.bad else 0,
         bytes=sum(report.bytes for report in reports),
         shards=len(plan.shards),
         written=sum(report.written for report in reports),
