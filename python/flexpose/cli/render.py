@@ -6,7 +6,7 @@ import inspect
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -157,7 +157,7 @@ def render_cli(
         from flexpose.shards.augment import Augment
 
         variation = Augment.parse(augment)
-    bad = BadRecords(max_bad_fraction)
+    bad = BadRecords(max_bad_fraction) if max_bad_fraction else None
     with terminate_as_interrupt():
         sources = read_inputs(inputs, skeleton, bad, limit or (_GRID_DEFAULT if grid else None))
         if grid:
@@ -218,7 +218,7 @@ def _is_single(out: Path, kind: _Format | None, *, grid: bool) -> bool:
 
 
 def read_inputs(
-    paths: list[Path], skeleton: str | None, bad: BadRecords, limit: int | None
+    paths: list[Path], skeleton: str | None, bad: BadRecords | None, limit: int | None
 ) -> list[PoseSet | ShardIndex]:
     """Read all inputs, and take the first poses of them if there is a limit.
 
@@ -227,7 +227,6 @@ def read_inputs(
         DataError: a file holds what it must not.
     """
     from flexpose.errors import UsageError
-    from flexpose.poses import read_poses
     from flexpose.shards import open_dataset
 
     sources: list[PoseSet | ShardIndex] = []
@@ -242,16 +241,23 @@ def read_inputs(
                 raise UsageError("skeleton must be left out for the folder of a data set")
             sources.append(dataset)
             continue
-        before = bad.total
-        # A reader without this option knows no bad records: its first one is an error.
-        counts_bad = "bad" in inspect.signature(read_poses).parameters
-        poses = read_poses(path, skeleton, **({"bad": bad} if counts_bad else {}))
-        if bad.total == before:
-            bad.total += len(poses)
+        poses = _read(path, skeleton, bad)
         poses = poses[:limit]
         sources.append(poses)
         limit = None if limit is None else limit - len(poses)
     return sources
+
+
+def _read(path: Path, skeleton: str | None, bad: BadRecords | None) -> PoseSet:
+    from flexpose.poses import read_poses
+
+    # A reader without this option knows no bad records: its first one is an error.
+    takes_bad = "bad" in inspect.signature(read_poses).parameters
+    options: dict[str, Any] = {"bad": bad} if takes_bad else {}
+    poses = read_poses(path, skeleton, **options)
+    if bad is not None and not takes_bad:
+        bad.add([], poses=len(poses))
+    return poses
 
 
 def _write(
@@ -306,7 +312,7 @@ def _tell_plan(plan: RenderPlan, workers: int | None, *, as_json: bool) -> None:
         "kind": plan.kind,
         "rendered": plan.count,
         "left_out": plan.left_out,
-        "bad": len(plan.bad.records) if plan.bad else 0,
+        "bad": plan.bad.count if plan.bad else 0,
         "shards": len(plan.shards),
         "shard_size": plan.shards[0][1] if plan.shards else 0,
         "bytes": plan.estimate.bytes,

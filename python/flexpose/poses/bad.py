@@ -1,61 +1,98 @@
-"""Records that cannot be used: collected up to a share of all, and named."""
+"""Records that something is wrong with: left out, noted, and at most a share of all."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from flexpose.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
 __all__ = ["BadRecord", "BadRecords"]
+
+_SHOWN = 3
+_MAX_DESCRIBED = 10_000  # of one file; a file may be wrong a million times
 
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """One record that was left out: its file, its 0-based number there, the field, and why."""
+    """A record that was left out.
 
-    path: str | Path | None
+    Attributes:
+        path: the file.
+        record: 0-based index, of the annotation (COCO) or of the row (npz).
+        field: what is wrong in it, e.g. ``keypoints``; None if it is the record as a whole.
+        reason: what was expected and what came.
+    """
+
+    path: str
     record: int
     field: str | None
     reason: str
 
+    def __str__(self) -> str:
+        return ": ".join(part for part in (f"record {self.record}", self.field, self.reason) if part)
 
-@dataclass(slots=True)
+
 class BadRecords:
-    """The bad records of some files.
+    """Collects the bad records of one or several files, which are read without them.
+
+    Hand it to ``read_poses``, and call ``check`` when all files are read: reading itself never raises for the
+    number of bad records, since the share is one of all files together.
 
     Args:
-        max_fraction: share of all records that may be bad, 0 to 1.
+        max_fraction: largest share of bad records, 0 to 1, taken as the decimal number that it prints as:
+            0.29 allows 29 of 100, and 0 none.
 
     Attributes:
-        records: the bad ones, in the order of their finding.
-        total: number of all records that were looked at.
+        max_fraction: as given.
+        records: the bad ones in the order in which they were found; of one file at most 10,000.
+        count: all bad ones.
+        total: records that were to become poses, so far: poses and bad records. Annotations that are crowds
+            or have no labelled keypoint are neither.
 
     Raises:
-        UsageError: the share is out of range.
+        UsageError: the share is not in 0 to 1.
     """
 
-    max_fraction: float
-    records: list[BadRecord] = field(default_factory=list)
-    total: int = 0
+    def __init__(self, max_fraction: float) -> None:
+        if isinstance(max_fraction, bool) or not 0 <= max_fraction <= 1:
+            raise UsageError(f"max_fraction must be 0 to 1, got {max_fraction!r}")
+        self.max_fraction = float(max_fraction)
+        self.records: list[BadRecord] = []
+        self.count = 0
+        self.total = 0
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_fraction) and 0 <= self.max_fraction <= 1):
-            raise UsageError(f"max_fraction must be 0 to 1, got {self.max_fraction}")
+    def add(self, bad: Sequence[BadRecord], *, poses: int, count: int | None = None) -> None:
+        """Note what came of one file.
+
+        Args:
+            bad: its bad records.
+            poses: number of its records that became poses.
+            count: number of its bad records, where only the first of them are described. None: ``len(bad)``.
+        """
+        count = len(bad) if count is None else count
+        self.records += bad[:_MAX_DESCRIBED]
+        self.count += count
+        self.total += poses + count
 
     def check(self) -> None:
-        """Raise the first bad record's error if there are more than may be.
+        """Raise if too many records are bad.
 
         Raises:
-            DataError: names the first one, and how many there are.
+            DataError: ``count > max_fraction * total``, exactly; the message holds both and the first reasons.
         """
-        if len(self.records) <= self.max_fraction * self.total:
+        if self.count <= Fraction(repr(self.max_fraction)) * self.total:
             return
-        first, allowed = self.records[0], f"at most {self.max_fraction:.2%} may be"
-        many = f" ({len(self.records)} of {self.total} records are bad, {allowed})"
-        reason = first.reason if len(self.records) == 1 and not self.max_fraction else first.reason + many
-        raise DataError(reason, path=first.path, record=first.record, field=first.field)
+        paths = {bad.path for bad in self.records}
+        shown = [str(bad) if len(paths) == 1 else f"{bad.path}: {bad}" for bad in self.records[:_SHOWN]]
+        if self.count > len(shown):
+            shown.append(f"and {self.count - len(shown)} more")
+        raise DataError(
+            f"{self.count} of {self.total} records are bad, at most a share of {self.max_fraction:g} may be: "
+            + "; ".join(shown),
+            path=paths.pop() if len(paths) == 1 else None,
+        )

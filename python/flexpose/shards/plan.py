@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from flexpose.poses.bad import BadRecords
+    from flexpose.poses.bad import BadRecord, BadRecords
     from flexpose.skeleton import Skeleton
 
     from .augment import Augment
@@ -100,9 +100,9 @@ class RenderPlan:
         _rust.publish_plan(str(self.out), self.fields, lines, resume, shared)
 
 
-def _bad_line(record: Any) -> str:
+def _bad_line(record: BadRecord) -> str:
     about = asdict(record)
-    about["path"] = None if record.path is None else Path(record.path).name
+    about["path"] = Path(record.path).name
     return json.dumps(about, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -203,7 +203,7 @@ def draft_render(
     config |= {"augment": None if augment is None else str(augment), "seed": seed}
     config["max_bad_fraction"] = 0.0 if bad is None else bad.max_fraction
     fields: dict[str, Any] = {
-        "bad": len(bad.records) if bad else 0,
+        "bad": bad.count if bad else 0,
         "config": config,
         "content": drawn.content_hash(),
         "count": len(drawn),
