@@ -5,8 +5,7 @@ Usage: python tests/long/kill_render.py [--kills 200] [--poses 200000] [--kind w
 A process is started on the data set (``--resume``) and ended by a signal at a time drawn evenly from the time that the
 rest of the rendering takes, as the last ones went; the next one goes on with what it left. When one finishes before
 its signal, the data set is compared file by file with the undisturbed one and the next data set begins. After every
-kill the journal is looked at: a shard that has a line must keep it and its bytes, and of the others at most one may
-have been under way.
+kill the journal is looked at: a shard that has a line must keep it and its bytes.
 
 SIGTERM and SIGINT (``--signal TERM``) must end the process with exit code 130; the longest time that took is told.
 Prints a table, or JSON with ``--json``, and exits 1 if anything differs.

@@ -178,7 +178,7 @@ def render_cli(
         from flexpose.shards.augment import Augment
 
         variation = Augment.parse(augment)
-    bad = BadRecords(max_bad_fraction)
+    bad = BadRecords(max_bad_fraction) if max_bad_fraction else None
     with terminate_as_interrupt():
         sources = read_inputs(inputs, skeleton, bad, limit or (_GRID_DEFAULT if grid else None))
         if grid:
@@ -243,7 +243,7 @@ def _is_single(out: Path, kind: _Format | None, *, grid: bool) -> bool:
 
 
 def read_inputs(
-    paths: list[Path], skeleton: str | None, bad: BadRecords, limit: int | None
+    paths: list[Path], skeleton: str | None, bad: BadRecords | None, limit: int | None
 ) -> list[PoseSet | ShardIndex]:
     """Read all inputs, and take the first poses of them if there is a limit.
 

@@ -160,7 +160,8 @@ def _write_again(
     plan = read_plan(dataset)
     config = dict(plan.config)
     text, seed, size = config.pop("augment"), config.pop("seed"), config.pop("shard_size")
-    bad = BadRecords(config.pop("max_bad_fraction"))
+    fraction = config.pop("max_bad_fraction")
+    bad = BadRecords(fraction) if fraction else None
     augment = None
     if text is not None:
         from flexpose.shards.augment import Augment

@@ -22,7 +22,7 @@ class BadRecord:
     """A record that was left out.
 
     Attributes:
-        path: the file; empty for poses that came from none.
+        path: the file.
         record: 0-based index, of the annotation (COCO) or of the row (npz).
         field: what is wrong in it, e.g. ``keypoints``; None if it is the record as a whole.
         reason: what was expected and what came.
@@ -79,26 +79,14 @@ class BadRecords:
         self.count += count
         self.total += poses + count
 
-    def leave_out(self, bad: BadRecord) -> None:
-        """Note a record that became a pose, and cannot be used as one."""
-        self.records.append(bad)
-        self.count += 1
-
     def check(self) -> None:
         """Raise if too many records are bad.
 
         Raises:
-            DataError: ``count > max_fraction * total``, exactly. A single one, or the first where none may
-                be, is named by record and field; else the message holds the number and the first reasons.
+            DataError: ``count > max_fraction * total``, exactly; the message holds both and the first reasons.
         """
         if self.count <= Fraction(repr(self.max_fraction)) * self.total:
             return
-        if self.records and (self.count == 1 or not self.max_fraction):
-            first = self.records[0]
-            more = f" (and {self.count - 1} more of {self.total} records are bad)" if self.count > 1 else ""
-            raise DataError(
-                first.reason + more, path=first.path or None, record=first.record, field=first.field
-            )
         paths = {bad.path for bad in self.records}
         shown = [str(bad) if len(paths) == 1 else f"{bad.path}: {bad}" for bad in self.records[:_SHOWN]]
         if self.count > len(shown):
@@ -106,5 +94,5 @@ class BadRecords:
         raise DataError(
             f"{self.count} of {self.total} records are bad, at most a share of {self.max_fraction:g} may be: "
             + "; ".join(shown),
-            path=(paths.pop() or None) if len(paths) == 1 else None,
+            path=paths.pop() if len(paths) == 1 else None,
         )

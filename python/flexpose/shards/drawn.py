@@ -134,27 +134,29 @@ def draw_poses(
             raise UsageError(
                 f"inputs must have one skeleton, got {skeleton.name} and {source.skeleton.name}; name one by --skeleton"
             )
-    collected = BadRecords(0.0) if bad is None else bad
-    if not collected.total:
-        collected.total = sum(_length(source) for source in sources)
+    if bad is not None and not bad.total:  # the poses come from memory: no reader has counted them
+        bad.add([], poses=sum(_length(source) for source in sources))
     names = _label_names(sources)
     parts: list[dict[str, NDArray[Any]]] = []
     bad_rows: list[int] = []
     offset = left_out = 0
     for source in sources:
-        before = len(collected.records)
-        made = _framed(source, style, collected) if isinstance(source, PoseSet) else _stored(source, style)
+        found: list[int] = []
+        if isinstance(source, PoseSet):
+            made = _framed(source, style, _Unfit(source, bad, found))
+        else:
+            made = _stored(source, style)
         drawn = 0
         for part, labels in made:
             part["index"] = part["index"] + offset
             part["label"] = _label_numbers(labels, names, len(part["index"]))
             drawn += len(part["index"])
             parts.append(_varied(part, skeleton, augment, seed))
-        found = [record.record + offset for record in collected.records[before:]]
-        bad_rows += found
+        bad_rows += [row + offset for row in found]
         left_out += _length(source) - drawn - len(found)
         offset += _length(source)
-    collected.check()
+    if bad is not None:
+        bad.check()
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
     return DrawnPoses(
         keypoints=joined["keypoints"],
@@ -191,8 +193,25 @@ def _label_numbers(
     return np.array([numbers.get(label, -1) for label in labels], np.int32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """Takes the rows of a source that cannot be drawn; without a place for them the first is an error."""
+
+    source: PoseSet
+    bad: BadRecords | None
+    rows: list[int]
+
+    def add(self, row: int, field: str | None, reason: str) -> None:
+        if self.bad is None:
+            raise DataError(reason, path=self.source.origin, record=row, field=field)
+        self.rows.append(row)
+        record = BadRecord(self.source.origin or "memory", row, field, reason)
+        # It was counted as a pose before.
+        self.bad.add([record], poses=-1)
+
+
 def _framed(
-    poses: PoseSet, style: RenderStyle, bad: BadRecords
+    poses: PoseSet, style: RenderStyle, unfit: _Unfit
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Sequence[str] | None]]:
     """Yield the poses that are drawn, some thousand at a time, with their labels."""
     for start in range(0, max(len(poses), 1), _ROWS):
@@ -207,8 +226,7 @@ def _framed(
                     raise
                 # The framing counts the poses that it got; the file has others before and between them.
                 reason = str(error).rsplit(f"{error.field}: ", 1)[-1]
-                record = start + int(rows[error.record])
-                bad.leave_out(BadRecord(poses.origin or "", record, error.field, reason))
+                unfit.add(start + int(rows[error.record]), error.field, reason)
                 rows = np.delete(rows, error.record)
                 continue
             with np.errstate(over="ignore"):
@@ -218,8 +236,7 @@ def _framed(
             if not outside.any():
                 break
             for row in rows[outside]:
-                reason = "must lie where float32 pixels of the picture reach"
-                bad.leave_out(BadRecord(poses.origin or "", start + int(row), "keypoints", reason))
+                unfit.add(start + int(row), "keypoints", "must lie where float32 pixels of the picture reach")
             rows = rows[~outside]
         arrays: dict[str, NDArray[Any]] = {
             "keypoints": normalized,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from flexpose.poses.bad import BadRecords
+    from flexpose.poses.bad import BadRecord, BadRecords
     from flexpose.skeleton import Skeleton
 
     from .augment import Augment
@@ -100,9 +100,9 @@ class RenderPlan:
         _rust.publish_plan(str(self.out), self.fields, lines, resume, shared)
 
 
-def _bad_line(record: Any) -> str:
+def _bad_line(record: BadRecord) -> str:
     about = asdict(record)
-    about["path"] = Path(record.path).name or None
+    about["path"] = Path(record.path).name
     return json.dumps(about, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -161,7 +161,7 @@ def _poses_of(plan: RenderPlan, poses: Source | Sequence[Source] | None) -> Draw
 
 
 def _number_bad(plan: RenderPlan) -> int:
-    return len(plan.bad.records) if plan.bad else 0
+    return plan.bad.count if plan.bad else 0
 
 
 def write_webdataset(
