@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["__version__", "encode_png", "rasterize", "read_coco", "write_coco"]
+__all__ = ["__version__", "encode_png", "levels", "rasterize", "read_coco", "write_coco"]
 
 __version__: str
 
@@ -15,13 +15,16 @@ def rasterize(
     bones: NDArray[np.int64],
     bone_colors: NDArray[np.uint8],
     joint_colors: NDArray[np.uint8],
-    out: NDArray[np.uint8],
+    out: NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.uint16],
     *,
     line_width_px: float,
     joint_radius_px: float,
     planar: bool,
+    style: str,
     workers: int | None,
+    level: str | None = None,
 ) -> None: ...
+def levels() -> list[str]: ...
 def read_coco(path: str, label_field: str | None = None) -> dict[str, Any]: ...
 def write_coco(
     path: str,

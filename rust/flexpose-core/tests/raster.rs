@@ -38,9 +38,10 @@ impl Picture {
     fn draw(&self, keypoints: &[f32], visibility: Option<&[u8]>, num_keypoints: usize) -> Vec<u8> {
         let poses = PoseBatch::new(keypoints, visibility, num_keypoints).unwrap();
         let pen = Pen::new(self.size, self.width, self.radius, self.layout).unwrap();
-        let mut out = vec![77; poses.len() * pen.image_len()];
+        let skeleton = chain(num_keypoints);
+        let mut out = vec![77; poses.len() * pen.image_len(&skeleton)];
         let workers = NonZeroUsize::new(self.workers);
-        draw_into(&poses, &chain(num_keypoints), &pen, workers, &mut out).unwrap();
+        draw_into(&poses, &skeleton, &pen, workers, &mut out).unwrap();
         out
     }
 }
@@ -223,8 +224,8 @@ fn errors_carry_the_values() {
 
     let poses = PoseBatch::new(&[0.0; 4], None, 2).unwrap();
     let pen = Pen::new(4, 1.0, 1.0, Layout::Nhwc).unwrap();
-    let wrong = draw_into(&poses, &chain(2), &pen, None, &mut [0; 47]).unwrap_err();
+    let wrong = draw_into(&poses, &chain(2), &pen, None, &mut [0u8; 47]).unwrap_err();
     assert_eq!(message(wrong), "out must hold 48 elements, got 47");
-    let wrong = draw_into(&poses, &chain(3), &pen, None, &mut [0; 48]).unwrap_err();
+    let wrong = draw_into(&poses, &chain(3), &pen, None, &mut [0u8; 48]).unwrap_err();
     assert_eq!(message(wrong), "joint_colors must hold 2 elements, got 3");
 }
