@@ -100,6 +100,18 @@ pub fn run<T: Task>(level: Level, task: T) -> T::Output {
     }
 }
 
+/// Numbers without padding for which any bits will do.
+pub trait Plain: Copy + sealed::Plain {}
+impl<T: Copy + sealed::Plain> Plain for T {}
+
+mod sealed {
+    /// Implemented for such numbers alone, for [`super::Simd::stream`] relies on it.
+    pub trait Plain {}
+    impl Plain for u8 {}
+    impl Plain for u16 {}
+    impl Plain for f32 {}
+}
+
 /// Eight `f32` at a time, and the compositing of a block.
 pub trait Simd: Copy {
     type Floats: Copy;
@@ -128,8 +140,10 @@ pub trait Simd: Copy {
     /// pixel, rounded to an integer (halves to even) and clamped to 0..=32767. `coverage` is below 2^30.
     fn composite<const C: usize>(self, below: &mut [u8; BLOCK], color: Self::Color, coverage: Self::Floats);
 
-    /// Copies `from` to `to`, which has its length, past the caches where that is possible.
-    fn stream(self, to: &mut [u8], from: &[u8]);
+    /// Copies `from` to `to`, which has its length, past the caches where that is possible. Before another thread
+    /// reads it, [`Simd::fence`] must be called.
+    fn stream<T: Plain>(self, to: &mut [T], from: &[T]);
+    fn fence(self);
 }
 
 /// What every CPU has; the definition of what the others do.
@@ -210,9 +224,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn stream(self, to: &mut [u8], from: &[u8]) {
+    fn stream<T: Plain>(self, to: &mut [T], from: &[T]) {
         to.copy_from_slice(from);
     }
+    #[inline(always)]
+    fn fence(self) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -220,7 +236,7 @@ mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{Simd, Task, BLOCK, LANES};
+    use super::{Plain, Simd, Task, BLOCK, LANES};
 
     /// Runs `task` with AVX2.
     #[target_feature(enable = "avx2")]
@@ -375,20 +391,23 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn stream(self, to: &mut [u8], from: &[u8]) {
-            // Non-temporal stores need their alignment.
-            let head = to.as_ptr().align_offset(BLOCK).min(to.len());
-            let (to_head, to) = to.split_at_mut(head);
-            let (from_head, from) = from.split_at(head);
-            to_head.copy_from_slice(from_head);
-            let (to, to_tail) = to.as_chunks_mut::<BLOCK>();
-            let (from, from_tail) = from.as_chunks::<BLOCK>();
-            for (to, from) in to.iter_mut().zip(from) {
-                // SAFETY: the token; the array has room for the 32 bytes and is aligned to them.
-                unsafe { _mm256_stream_si256(to.as_mut_ptr().cast(), self.bytes(from)) };
+        fn stream<T: Plain>(self, to: &mut [T], from: &[T]) {
+            // SAFETY: numbers without padding may be written as vectors of bits, and any bits are such a number.
+            let (head, vectors, tail) = unsafe { to.align_to_mut::<__m256i>() };
+            let numbers = BLOCK / size_of::<T>();
+            let (from_head, from) = from.split_at(head.len());
+            let (from, from_tail) = from.split_at(vectors.len() * numbers);
+            head.copy_from_slice(from_head);
+            tail.copy_from_slice(from_tail);
+            for (to, from) in vectors.iter_mut().zip(from.chunks_exact(numbers)) {
+                // SAFETY: the token; `from` has the 32 bytes that are read, `to` is a place for a vector.
+                unsafe { _mm256_stream_si256(to, _mm256_loadu_si256(from.as_ptr().cast())) };
             }
-            to_tail.copy_from_slice(from_tail);
-            // SAFETY: every x86-64 CPU has it. It orders the stores above before all that follow.
+        }
+
+        #[inline(always)]
+        fn fence(self) {
+            // SAFETY: every x86-64 CPU has it. It orders non-temporal stores before all that follow.
             unsafe { _mm_sfence() };
         }
     }
@@ -446,8 +465,12 @@ mod x86 {
             self.0.composite::<C>(below, color, coverage);
         }
         #[inline(always)]
-        fn stream(self, to: &mut [u8], from: &[u8]) {
+        fn stream<T: Plain>(self, to: &mut [T], from: &[T]) {
             self.0.stream(to, from);
+        }
+        #[inline(always)]
+        fn fence(self) {
+            self.0.fence();
         }
     }
 }

@@ -8,6 +8,8 @@ use super::shapes::{larger, smaller, Bone, Brush, Disc, Shapes, INTEGER};
 
 /// Rows that are prepared together.
 const ROWS: usize = 8;
+/// Bytes from which on a row is cleared where it is not black, and not as a whole.
+const WIDE: usize = 512;
 /// Bounds of the columns of a row in which nothing was drawn.
 const BLACK: Range<f32> = 1e6..-1e6;
 
@@ -71,29 +73,30 @@ impl Canvas {
     }
 
     /// Columns that may hold anything but black, by row.
+    #[inline(always)]
     pub fn spans(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        let column = |bound: f32| (bound.round_ties_even() as usize).min(self.size);
         let bounds = self.lows.iter().zip(&self.highs).take(self.rows.len());
-        bounds.map(move |(&low, &high)| {
-            let span = column(low)..column(high);
-            if span.is_empty() {
-                0..0
-            } else {
-                span
-            }
-        })
+        bounds.map(|(&low, &high)| columns(low, high, self.size))
     }
 
     /// Makes all black and takes the rows of the picture from `first` on, as many as there is room for.
     #[inline(always)]
     pub fn clear(&mut self, first: u32) {
         let row_len = self.size * self.channels;
-        let dirty = |(low, high): (&f32, &f32)| low < high;
-        let mut spans = self.lows.iter().zip(&self.highs);
-        let top = spans.position(dirty).unwrap_or(0);
-        let mut spans = self.lows.iter().zip(&self.highs);
-        let bottom = spans.rposition(dirty).map_or(0, |row| row + 1);
-        self.pixels[top * row_len..bottom * row_len].fill(0);
+        if row_len < WIDE {
+            let dirty = |(low, high): (&f32, &f32)| low < high;
+            let top = self.lows.iter().zip(&self.highs).position(dirty);
+            let bottom = self.lows.iter().zip(&self.highs).rposition(dirty);
+            if let (Some(top), Some(bottom)) = (top, bottom) {
+                self.pixels[top * row_len..(bottom + 1) * row_len].fill(0);
+            }
+        } else {
+            let bounds = self.lows.iter().zip(&self.highs);
+            for (row, (&low, &high)) in self.pixels.chunks_exact_mut(row_len).zip(bounds) {
+                let span = columns(low, high, self.size);
+                row[span.start * self.channels..span.end * self.channels].fill(0);
+            }
+        }
         self.lows.fill(BLACK.start);
         self.highs.fill(BLACK.end);
         let last = (first as usize + self.capacity()).min(self.size);
@@ -227,14 +230,18 @@ impl Canvas {
             }
             let count = ((last - row) as usize).min(ROWS);
             for column in disc.columns.clone().step_by(LANES) {
-                let dx = ((f64::from(column) + 0.5 - x) * scale) as f32;
-                let dx = simd.add(simd.splat(dx), step);
+                let left = f64::from(column) + 0.5 - x;
+                let nearest_dx = larger(larger(left, 1.0 - LANES as f64 - left), 0.0);
+                let limit = ((reach * reach - nearest_dx * nearest_dx) * scale * scale) as f32;
+                let dx = simd.add(simd.splat((left * scale) as f32), step);
                 let dx2 = simd.mul(dx, dx);
                 let mut place = (row - self.rows.start) as usize * self.size * C;
                 for &dy2 in &dy2[..count] {
-                    let distance = simd.sqrt(simd.add(dx2, simd.splat(dy2)));
-                    let coverage = simd.sub(scaled_reach, distance);
-                    self.composite::<S, C>(simd, place, column, color, coverage);
+                    if dy2 < limit {
+                        let distance = simd.sqrt(simd.add(dx2, simd.splat(dy2)));
+                        let coverage = simd.sub(scaled_reach, distance);
+                        self.composite::<S, C>(simd, place, column, color, coverage);
+                    }
                     place += self.size * C;
                 }
             }
@@ -270,6 +277,27 @@ impl Canvas {
         if let Some(Ok(below)) = self.pixels.get_mut(at..at + BLOCK).map(TryInto::try_into) {
             simd.composite::<C>(below, color, coverage);
         }
+    }
+}
+
+/// The columns with their centre between two bounds.
+#[inline(always)]
+fn columns(low: f32, high: f32, size: usize) -> Range<usize> {
+    /// Adding 2^23 leaves the nearest integer in the low bits.
+    const INTEGER: f32 = 8_388_608.0;
+    let column = |bound: f32| {
+        let clamped = if bound > 0.0 { bound } else { 0.0 };
+        let clamped = if clamped < size as f32 {
+            clamped
+        } else {
+            size as f32
+        };
+        ((clamped + INTEGER).to_bits() & 0x7f_ffff) as usize
+    };
+    if low < high {
+        column(low)..column(high)
+    } else {
+        0..0
     }
 }
 

@@ -179,6 +179,7 @@ impl<T: Sample> Task for DrawImages<'_, T> {
                 Style::PerBone => draw_bones(simd, self.tile, self.brush, image),
             }
         }
+        simd.fence();
     }
 }
 

@@ -1,26 +1,31 @@
 //! Rows of a picture in the form that is asked for.
 
-use crate::dispatch::Simd;
+use crate::dispatch::{Plain, Simd};
 
 use super::canvas::Canvas;
 use super::scene::Layout;
 
+/// Numbers that are converted before they are streamed.
+const PIECE: usize = 1024;
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
 /// A number that pictures are made of: `u8` as drawn, `f32` in [-1, 1], or `u16` with the bits of a bfloat16 in
 /// [-1, 1].
-pub trait Sample: Copy + Send + sealed::Convert {}
+pub trait Sample: Plain + Send + sealed::Convert {}
 
 impl Sample for u8 {}
 impl Sample for f32 {}
 impl Sample for u16 {}
 
 pub(super) mod sealed {
-    use crate::dispatch::Simd;
-
-    pub trait Convert: Sized {
+    pub trait Convert {
         /// What a byte becomes.
         fn of(byte: u8) -> Self;
-        /// Converts `from` into `to`, which has its length; past the caches if `stream` and possible.
-        fn copy<S: Simd>(simd: S, stream: bool, to: &mut [Self], from: &[u8]);
+        /// The bytes themselves, if that is what they become.
+        fn same(bytes: &[u8]) -> Option<&[Self]>
+        where
+            Self: Sized;
     }
 }
 
@@ -31,12 +36,8 @@ impl sealed::Convert for u8 {
     }
 
     #[inline(always)]
-    fn copy<S: Simd>(simd: S, stream: bool, to: &mut [Self], from: &[u8]) {
-        if stream {
-            simd.stream(to, from);
-        } else {
-            to.copy_from_slice(from);
-        }
+    fn same(bytes: &[u8]) -> Option<&[Self]> {
+        Some(bytes)
     }
 }
 
@@ -48,8 +49,8 @@ impl sealed::Convert for f32 {
     }
 
     #[inline(always)]
-    fn copy<S: Simd>(_: S, _: bool, to: &mut [Self], from: &[u8]) {
-        convert(to, from);
+    fn same(_: &[u8]) -> Option<&[Self]> {
+        None
     }
 }
 
@@ -62,19 +63,12 @@ impl sealed::Convert for u16 {
     }
 
     #[inline(always)]
-    fn copy<S: Simd>(_: S, _: bool, to: &mut [Self], from: &[u8]) {
-        convert(to, from);
+    fn same(_: &[u8]) -> Option<&[Self]> {
+        None
     }
 }
 
-#[inline(always)]
-fn convert<T: sealed::Convert>(to: &mut [T], from: &[u8]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to = T::of(from);
-    }
-}
-
-/// Writes the canvas, which has `C` channels, to its rows of `image`.
+/// Writes the canvas, which has `C` channels, to its rows of `image`; past the caches if `stream` and possible.
 #[inline(always)]
 pub(super) fn write<S: Simd, T: Sample, const C: usize>(
     simd: S,
@@ -85,14 +79,37 @@ pub(super) fn write<S: Simd, T: Sample, const C: usize>(
 ) {
     let (size, rows) = (canvas.size(), canvas.rows());
     let (first, last) = (rows.start as usize * size, rows.end as usize * size);
-    let pixels = canvas.pixels();
     if C == 1 || layout == Layout::Nhwc {
-        T::copy(simd, stream, &mut image[first * C..last * C], pixels);
+        every::<S, T, 1>(simd, stream, &mut image[first * C..last * C], canvas.pixels());
         return;
     }
     for (channel, plane) in image.chunks_exact_mut(size * size).enumerate() {
-        for (to, pixel) in plane[first..last].iter_mut().zip(pixels.chunks_exact(C)) {
-            *to = T::of(pixel[channel]);
+        every::<S, T, C>(simd, stream, &mut plane[first..last], &canvas.pixels()[channel..]);
+    }
+}
+
+/// Converts every `STEP`-th byte.
+#[inline(always)]
+fn every<S: Simd, T: Sample, const STEP: usize>(simd: S, stream: bool, to: &mut [T], from: &[u8]) {
+    let convert = |to: &mut [T], from: &[u8]| {
+        for (to, from) in to.iter_mut().zip(from.chunks(STEP)) {
+            *to = T::of(from[0]);
+        }
+    };
+    match T::same(from) {
+        _ if !stream => convert(to, from),
+        Some(from) if STEP == 1 => simd.stream(to, from),
+        _ => {
+            // Whole lines of the cache at a time, or the parts of a line would be written in two ways.
+            let head = to.as_ptr().align_offset(LINE).min(to.len());
+            let (to_head, to) = to.split_at_mut(head);
+            convert(to_head, from);
+            let mut piece = [T::of(0); PIECE];
+            let from = from.get(head * STEP..).unwrap_or(&[]);
+            for (to, from) in to.chunks_mut(PIECE).zip(from.chunks(PIECE * STEP)) {
+                convert(&mut piece[..to.len()], from);
+                simd.stream(to, &piece[..to.len()]);
+            }
         }
     }
 }
