@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexpose import _rust
 from flexpose.errors import DataError, ResourceError, UsageError
 from flexpose.poses import frame_poses, read_poses
 from flexpose.raster import image_grid, normalized_from_pixels, pixels_from_normalized, rasterize
@@ -67,7 +69,7 @@ def random_poses(n, num_keypoints, size, seed, spread=0.3):
 def test_agrees_with_the_twin_on_ten_thousand_poses(size, number):
     keypoints, visibility = random_poses(number, 13, size, seed=size)
     differ = assert_agree(keypoints, visibility, BODY, size_px=size, joint_radius_px=1.5)
-    assert differ < 1e-4
+    assert differ < 1e-3
 
 
 @pytest.mark.parametrize("size", [64, 101, 128])
@@ -163,6 +165,114 @@ def test_agrees_with_the_twin_on_real_poses(real_data, size):
     assert (images.max(axis=(1, 2, 3)) > 200).all()
 
 
+# --- levels, types and styles -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16"])
+@pytest.mark.parametrize("style", ["flexpose", "gray", "per-bone"])
+def test_every_level_thread_and_layout_gives_the_same_bytes(style, dtype):
+    native, names = _rust.rasterize, _rust.levels()
+    assert names[0] == "portable"
+    for size, width, radius in [
+        (1, 2.0, 2.0),
+        (7, 1.0, 0.75),
+        (8, 3.0, 3.0),
+        (33, 2.0, 2.0),
+        (40, 12.0, 4.0),
+    ]:
+        keypoints, visibility = random_poses(30, 13, size, seed=size)
+        keypoints[:4] *= 1e6
+        pen = {
+            "size_px": size,
+            "line_width_px": width,
+            "joint_radius_px": radius,
+            "style": style,
+            "dtype": dtype,
+        }
+        expected = rasterize(keypoints, visibility, BODY, **pen)
+        for level in names:
+            at_level = mock.patch.object(
+                _rust, "rasterize", lambda *a, level=level, **k: native(*a, **k, level=level)
+            )
+            with at_level:
+                nhwc = rasterize(keypoints, visibility, BODY, workers=1, **pen)
+                nchw = rasterize(keypoints, visibility, BODY, layout="nchw", workers=3, **pen)
+            np.testing.assert_array_equal(nhwc, expected, strict=True)
+            np.testing.assert_array_equal(nchw.transpose(0, 2, 3, 1), expected, strict=True)
+
+
+def test_a_level_that_is_not_there_is_refused():
+    keypoints, bones = np.zeros((1, 1, 2), np.float32), np.zeros((0, 2), np.int64)
+    colors, out = np.zeros((0, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8)
+    pen = {"line_width_px": 1.0, "joint_radius_px": 1.0, "planar": False, "style": "flexpose", "workers": 1}
+    with pytest.raises(UsageError, match='this CPU has no level "mmx"'):
+        _rust.rasterize(keypoints, None, bones, colors, np.zeros((1, 3), np.uint8), out, **pen, level="mmx")
+
+
+def test_large_results_are_those_of_small_ones():
+    # Above 8 MiB they are written past the caches, for which memory at any place must do.
+    keypoints, visibility = random_poses(800, 13, 64, seed=20)
+    for dtype, layout in [("uint8", "nhwc"), ("uint8", "nchw"), ("float32", "nhwc"), ("bfloat16", "nchw")]:
+        draw = {"size_px": 64, "dtype": dtype, "layout": layout}
+        parts = [
+            rasterize(keypoints[i : i + 50], visibility[i : i + 50], BODY, **draw, workers=1)
+            for i in range(0, 800, 50)
+        ]
+        expected = np.concatenate(parts)
+        memory = np.zeros(expected.nbytes + 64, np.uint8)
+        for start in (0, 4, 28):
+            out = memory[start : start + expected.nbytes].view(expected.dtype).reshape(expected.shape)
+            rasterize(keypoints, visibility, BODY, **draw, out=out, workers=2)
+            np.testing.assert_array_equal(out, expected)
+            assert not memory[start + expected.nbytes :].any()
+
+
+def test_floats_are_what_torch_makes_of_the_bytes():
+    torch = pytest.importorskip("torch")
+    keypoints, visibility = random_poses(6, 13, 40, seed=21)
+    bytes_ = torch.from_numpy(rasterize(keypoints, visibility, BODY, size_px=40))
+    expected = bytes_.to(torch.float32) / 127.5 - 1
+    floats = rasterize(keypoints, visibility, BODY, size_px=40, dtype="float32")
+    assert floats.dtype == np.float32
+    assert torch.equal(torch.from_numpy(floats), expected)
+    halves = rasterize(keypoints, visibility, BODY, size_px=40, dtype="bfloat16")
+    assert halves.dtype == np.uint16
+    assert torch.equal(torch.from_numpy(halves).view(torch.bfloat16), expected.to(torch.bfloat16))
+    assert floats.min() == -1
+    assert floats.max() > 0.5
+
+
+def test_gray_agrees_with_the_twin_in_luma():
+    keypoints, visibility = random_poses(100, 13, 32, seed=22)
+    luma = lambda colors: (colors @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)  # noqa: E731
+    colors = [np.repeat(luma(c)[:, None], 3, axis=1) for c in (BODY.bone_colors, BODY.joint_colors)]
+    expected = twin.rasterize(keypoints, visibility, Drawn(BODY.bones, *colors), size_px=32)
+    got = rasterize(keypoints, visibility, BODY, size_px=32, style="gray")
+    assert got.shape == (100, 32, 32, 1)
+    assert np.abs(got[..., 0].astype(np.int16) - expected[..., 0]).max() <= 2
+
+
+@pytest.mark.parametrize("size", [24, 730])  # the second does not fit into one band
+def test_bones_of_their_own_agree_with_the_twin(size):
+    keypoints, visibility = random_poses(40 if size == 24 else 1, 13, size, seed=23)
+    got = rasterize(
+        keypoints, visibility, BODY, size_px=size, line_width_px=3.0, style="per-bone", layout="nchw"
+    )
+    assert got.shape == (len(keypoints), 14, size, size)
+    for bone in range(14):
+        alone = Drawn((BODY.bones[bone],), np.full((1, 3), 255, np.uint8), np.zeros((13, 3), np.uint8))
+        expected = twin.rasterize(
+            keypoints, visibility, alone, size_px=size, line_width_px=3.0, joint_radius_px=0
+        )
+        assert np.abs(got[:, bone].astype(np.int16) - expected[..., 0]).max() <= 2
+
+
+def test_a_skeleton_without_bones_has_no_channels_of_bones():
+    skeleton = skeleton_of(2, [])
+    assert rasterize(np.zeros((3, 2, 2)), None, skeleton, size_px=5, style="per-bone").shape == (3, 5, 5, 0)
+    assert rasterize(np.zeros((3, 2, 2)), None, skeleton, size_px=5, style="gray").any()
+
+
 # --- against closed forms ---------------------------------------------------------------------------------
 
 
@@ -236,7 +346,7 @@ def test_the_bytes_are_the_same_on_every_machine():
         255 - np.arange(13 * 3).reshape(13, 3).astype(np.uint8) * 6,
     )
     images = rasterize(keypoints, None, skeleton, size_px=64)
-    assert digest(images) == "adc7467b52a3175d0a311e554c364940605f7cbda3f6a4ea28dceaca9deec42f"
+    assert digest(images) == "a6a8e36d1ad9d6d710a871b30d6bcfa356a6de54d400f2fed10a0ce09629c4ff"
 
 
 def test_draws_in_a_forked_child_after_threads_ran_in_the_parent():
@@ -347,6 +457,11 @@ OUT = np.zeros((4, 8, 8, 3), np.uint8)
         ({"joint_radius_px": 1e9}, r"joint_radius_px must be in \[0, 1024\], got 1000000000"),
         ({"layout": "chw"}, "layout must be 'nhwc' or 'nchw', got 'chw'"),
         ({"layout": ["nhwc"]}, r"layout must be 'nhwc' or 'nchw', got \['nhwc'\]"),
+        ({"style": "grey"}, "style must be 'flexpose', 'gray' or 'per-bone', got 'grey'"),
+        ({"dtype": "float16"}, "dtype must be 'uint8', 'float32' or 'bfloat16', got 'float16'"),
+        ({"dtype": np.uint8}, "dtype must be 'uint8', 'float32' or 'bfloat16', got <class"),
+        ({"out": OUT, "dtype": "bfloat16"}, "out must be an array of uint16, got uint8"),
+        ({"out": OUT, "style": "gray"}, r"out must be \[4, 8, 8, 1\], got \[4, 8, 8, 3\]"),
         ({"workers": 0}, r"workers must be in \[1, 1024\], got 0"),
         ({"workers": 2000}, r"workers must be in \[1, 1024\], got 2000"),
         ({"workers": "all"}, "workers must be an integer, got str"),

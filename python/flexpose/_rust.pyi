@@ -13,6 +13,7 @@ __all__ = [
     "finish_shards",
     "hash_file",
     "hash_poses",
+    "levels",
     "list_tar",
     "mend_shards",
     "merge_shards",
@@ -36,13 +37,16 @@ def rasterize(
     bones: NDArray[np.int64],
     bone_colors: NDArray[np.uint8],
     joint_colors: NDArray[np.uint8],
-    out: NDArray[np.uint8],
+    out: NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.uint16],
     *,
     line_width_px: float,
     joint_radius_px: float,
     planar: bool,
+    style: str,
     workers: int | None,
+    level: str | None = None,
 ) -> None: ...
+def levels() -> list[str]: ...
 def read_coco(path: str, label_field: str | None = None, leave_out_bad: bool = False) -> dict[str, Any]: ...
 def write_coco(
     path: str,

@@ -6,7 +6,7 @@ NumPy in, NumPy out; the drawing is done by the native module, without the inter
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -31,6 +31,14 @@ _MAX_SIZE_PX = 8192
 _MAX_WORKERS = 1024
 
 
+Layout = Literal["nhwc", "nchw"]
+Style = Literal["flexpose", "gray", "per-bone"]
+DType = Literal["uint8", "float32", "bfloat16"]
+
+_NUMPY_DTYPES: dict[str, Any] = {"uint8": np.uint8, "float32": np.float32, "bfloat16": np.uint16}
+
+
+@overload
 def rasterize(
     keypoints: ArrayLike,
     visibility: ArrayLike | None,
@@ -39,16 +47,63 @@ def rasterize(
     size_px: int,
     line_width_px: float = 2.0,
     joint_radius_px: float = 2.0,
-    layout: Literal["nhwc", "nchw"] = "nhwc",
+    layout: Layout = "nhwc",
+    style: Style = "flexpose",
+    dtype: Literal["uint8"] = "uint8",
     out: NDArray[np.uint8] | None = None,
     workers: int | None = None,
-) -> NDArray[np.uint8]:
+) -> NDArray[np.uint8]: ...
+@overload
+def rasterize(
+    keypoints: ArrayLike,
+    visibility: ArrayLike | None,
+    skeleton: Skeleton,
+    *,
+    size_px: int,
+    line_width_px: float = 2.0,
+    joint_radius_px: float = 2.0,
+    layout: Layout = "nhwc",
+    style: Style = "flexpose",
+    dtype: Literal["float32"],
+    out: NDArray[np.float32] | None = None,
+    workers: int | None = None,
+) -> NDArray[np.float32]: ...
+@overload
+def rasterize(
+    keypoints: ArrayLike,
+    visibility: ArrayLike | None,
+    skeleton: Skeleton,
+    *,
+    size_px: int,
+    line_width_px: float = 2.0,
+    joint_radius_px: float = 2.0,
+    layout: Layout = "nhwc",
+    style: Style = "flexpose",
+    dtype: Literal["bfloat16"],
+    out: NDArray[np.uint16] | None = None,
+    workers: int | None = None,
+) -> NDArray[np.uint16]: ...
+def rasterize(
+    keypoints: ArrayLike,
+    visibility: ArrayLike | None,
+    skeleton: Skeleton,
+    *,
+    size_px: int,
+    line_width_px: float = 2.0,
+    joint_radius_px: float = 2.0,
+    layout: Layout = "nhwc",
+    style: Style = "flexpose",
+    dtype: DType = "uint8",
+    out: NDArray[Any] | None = None,
+    workers: int | None = None,
+) -> NDArray[Any]:
     """Draw each pose as a coloured skeleton on black.
 
     Bones come first, in the skeleton's order, then the discs of the joints in theirs; what is drawn later
     covers what was drawn before. A primitive covers a pixel by clamp(0.5 + radius - distance, 0, 1), with the
     distance of the pixel's centre to the segment or the joint, and a channel c of it becomes
-    floor(c + (colour - c) * coverage + 0.5). The bytes do not depend on the number of workers or the CPU.
+    floor(c + (colour - c) * coverage + 0.5). No channel is more than 2 away from this definition, few are 1 away,
+    and the bytes do not depend on the number of workers or the CPU.
 
     Args:
         keypoints: [N, K, 2] float, pixels of the image that is drawn; (0, 0) is the image corner and pixel
@@ -59,12 +114,18 @@ def rasterize(
         size_px: image side S, 1 to 8192.
         line_width_px: full width of the bones, above 0, at most 1024.
         joint_radius_px: radius of the discs, at most 1024; 0 draws none.
-        layout: ``nhwc`` for [N, S, S, 3], ``nchw`` for [N, 3, S, S].
-        out: C-contiguous uint8 array of the result's shape to draw into; what it held is lost.
+        layout: ``nhwc`` for [N, S, S, C], ``nchw`` for [N, C, S, S].
+        style: ``flexpose`` draws in the skeleton's colours, C = 3; ``gray`` draws the same in their luma (Rec. 601,
+            (299 R + 587 G + 114 B) / 1000, rounded), C = 1; ``per-bone`` draws each bone alone in a channel of its
+            own, in white with round ends and without discs, C = number of bones.
+        dtype: ``uint8`` for bytes; ``float32`` for byte / 127.5 - 1, in [-1, 1]; ``bfloat16`` for these rounded to
+            the nearest bfloat16, as uint16 with their bits, because NumPy has no such type:
+            ``torch.from_numpy(images).view(torch.bfloat16)`` reads them without a copy.
+        out: C-contiguous array of the result's shape and dtype to draw into; what it held is lost.
         workers: number of threads, 1 to 1024; None takes as many as the process may use.
 
     Returns:
-        uint8 RGB images in ``layout``; ``out`` itself if it was given.
+        Images in ``layout``; ``out`` itself if it was given.
 
     Raises:
         UsageError: an argument has the wrong type, shape or range.
@@ -81,8 +142,15 @@ def rasterize(
     size = _integer("size_px", size_px, _MAX_SIZE_PX)
     if layout not in ("nhwc", "nchw"):
         raise UsageError(f"layout must be 'nhwc' or 'nchw', got {layout!r}")
-    shape = (len(points), 3, size, size) if layout == "nchw" else (len(points), size, size, 3)
-    images = _new_images(shape) if out is None else _checked_out(out, shape)
+    if style not in ("flexpose", "gray", "per-bone"):
+        raise UsageError(f"style must be 'flexpose', 'gray' or 'per-bone', got {style!r}")
+    if not (isinstance(dtype, str) and dtype in _NUMPY_DTYPES):
+        raise UsageError(f"dtype must be 'uint8', 'float32' or 'bfloat16', got {dtype!r}")
+    number = np.dtype(_NUMPY_DTYPES[dtype])
+    channels = {"flexpose": 3, "gray": 1, "per-bone": len(skeleton.bones)}[style]
+    image = (channels, size, size) if layout == "nchw" else (size, size, channels)
+    shape = (len(points), *image)
+    images = _new_images(shape, number) if out is None else _checked_out(out, shape, number)
     _rust.rasterize(
         points,
         None if visibility is None else _visibility(visibility, points.shape[:2]),
@@ -93,6 +161,7 @@ def rasterize(
         line_width_px=_real("line_width_px", line_width_px),
         joint_radius_px=_real("joint_radius_px", joint_radius_px),
         planar=layout == "nchw",
+        style=style,
         workers=_workers(workers),
     )
     return images
@@ -231,18 +300,19 @@ def _array(name: str, value: ArrayLike) -> NDArray[Any]:
         raise UsageError(f"{name} must be an array: {err}") from err
 
 
-def _new_images(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _new_images(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        return np.empty(shape, dtype=np.uint8)
+        return np.empty(shape, dtype)
     except (MemoryError, ValueError) as err:  # ValueError: more bytes than can be addressed
+        size = np.prod((*shape, dtype.itemsize), dtype=object)
         raise ResourceError(
-            f"no memory for images {list(shape)}: they need {np.prod(shape, dtype=object)} bytes; draw fewer at a time"
+            f"no memory for images {list(shape)}: they need {size} bytes; draw fewer at a time"
         ) from err
 
 
-def _checked_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    if not isinstance(out, np.ndarray) or out.dtype != np.uint8:
-        raise UsageError(f"out must be an array of uint8, got {getattr(out, 'dtype', type(out).__name__)}")
+def _checked_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        raise UsageError(f"out must be an array of {dtype}, got {getattr(out, 'dtype', type(out).__name__)}")
     if out.shape != shape:
         raise UsageError(f"out must be {list(shape)}, got {list(out.shape)}")
     if not out.flags.c_contiguous:

@@ -48,6 +48,10 @@ pub enum Error {
     #[error("cannot encode the PNG: {0}")]
     Png(#[from] ::png::EncodingError),
 
+    /// There are no vector instructions of this name, or this CPU does not have them.
+    #[error("this CPU has no level {got:?}")]
+    Level { got: String },
+
     /// The system gave no threads.
     #[error("cannot start {workers} worker threads: {reason}")]
     Threads { workers: usize, reason: io::Error },

@@ -1,12 +1,14 @@
 //! Skeleton rasteriser, PNG encoding and pose file readers of flexpose.
 //!
-//! Invariant: no Python in this crate, and no `unsafe`.
+//! Invariants: no Python in this crate, and no `unsafe` outside of [`dispatch`].
 
 pub mod coco;
+mod dispatch;
 pub mod error;
 pub mod png;
 pub mod raster;
 pub mod shards;
 pub mod threads;
 
+pub use dispatch::Level;
 pub use error::{Error, Result};

@@ -1,10 +1,8 @@
 //! Work over many images, on threads that live no longer than the call.
 
 use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
-
-use rayon::prelude::*;
-use rayon::ThreadPoolBuilder;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
 use crate::error::{Error, Result};
 
@@ -16,23 +14,6 @@ pub fn num_threads(workers: Option<NonZeroUsize>, num_items: usize) -> usize {
     wanted.map_or(1, NonZeroUsize::get).min(num_items).max(1)
 }
 
-/// Runs `work` in a rayon pool of `threads` threads, or on the caller's thread when that is one.
-///
-/// There is no global pool: its threads would not exist in a forked child, which would wait for them
-/// for ever. All threads have ended when this returns.
-///
-/// # Errors
-/// [`Error::Threads`] if the system starts no thread.
-fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
-    ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
-        .map_err(|err| Error::Threads {
-            workers: threads,
-            reason: std::io::Error::other(err),
-        })
-}
-
 /// Calls `work(index, chunk)` for every `chunk_len` elements of `buffer`, each exactly once.
 ///
 /// # Errors
@@ -41,17 +22,52 @@ pub(crate) fn for_each_chunk<T: Send>(
     buffer: &mut [T],
     chunk_len: usize,
     workers: Option<NonZeroUsize>,
-    work: impl Fn(usize, &mut [T]) + Sync + Send,
+    work: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<()> {
-    let threads = num_threads(workers, buffer.len() / chunk_len.max(1));
-    if threads == 1 {
-        for (index, chunk) in buffer.chunks_mut(chunk_len).enumerate() {
-            work(index, chunk);
+    for_each_chunk_with(
+        buffer,
+        chunk_len,
+        workers,
+        || (),
+        |(), index, chunk| work(index, chunk),
+    )
+}
+
+/// As [`for_each_chunk`], with something that every thread makes for itself and keeps from chunk to chunk.
+///
+/// The caller's thread works as well, and one thread starts no other. There is no pool that outlives the call: its
+/// threads would not exist in a forked child, which would wait for them for ever. Whoever is free takes the next
+/// chunk.
+///
+/// # Errors
+/// [`Error::Threads`] if the system starts no thread; some chunks may have been worked on.
+pub(crate) fn for_each_chunk_with<T: Send, Own>(
+    buffer: &mut [T],
+    chunk_len: usize,
+    workers: Option<NonZeroUsize>,
+    own: impl Fn() -> Own + Sync,
+    work: impl Fn(&mut Own, usize, &mut [T]) + Sync,
+) -> Result<()> {
+    let threads = num_threads(workers, buffer.len().div_ceil(chunk_len));
+    let chunks = Mutex::new(buffer.chunks_mut(chunk_len).enumerate());
+    let take = || chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let run = || {
+        let mut own = own();
+        while let Some((index, chunk)) = take() {
+            work(&mut own, index, chunk);
         }
-        return Ok(());
-    }
-    in_pool(threads, || {
-        let chunks = buffer.par_chunks_mut(chunk_len).enumerate();
-        chunks.for_each(|(index, chunk)| work(index, chunk));
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            if let Err(reason) = thread::Builder::new().spawn_scoped(scope, run) {
+                while take().is_some() {} // those that have started need not finish
+                return Err(Error::Threads {
+                    workers: threads,
+                    reason,
+                });
+            }
+        }
+        run();
+        Ok(())
     })
 }

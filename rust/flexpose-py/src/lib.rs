@@ -1,5 +1,7 @@
 //! `flexpose._rust`: converts, releases the GIL, calls `flexpose-core`, maps errors.
 
+#![forbid(unsafe_code)]
+
 use pyo3::prelude::*;
 
 mod coco;

@@ -3,18 +3,28 @@
 use std::num::NonZeroUsize;
 
 use flexpose_core::png;
-use flexpose_core::raster::{draw_into, Layout, Pen, PoseBatch, Skeleton};
-use numpy::{PyArray2, PyArray3, PyArray4, PyArrayMethods, PyUntypedArrayMethods};
+use flexpose_core::raster::{draw_into_at, Layout, Pen, PoseBatch, Sample, Skeleton, Style};
+use flexpose_core::Level;
+use numpy::{Element, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::convert::{borrow, contiguous, rows, usage_error};
 use crate::errors::to_py_err;
 
-/// Draws `keypoints [N, K, 2]` into `out`, `[N, S, S, 3]` or, if `planar`, `[N, 3, S, S]`.
+/// Pictures: bytes, floats, or the bits of bfloat16 numbers.
+#[derive(FromPyObject)]
+enum Images<'py> {
+    Bytes(Bound<'py, PyArray4<u8>>),
+    Floats(Bound<'py, PyArray4<f32>>),
+    Halves(Bound<'py, PyArray4<u16>>),
+}
+
+/// Draws `keypoints [N, K, 2]` into `out`, `[N, S, S, C]` or, if `planar`, `[N, C, S, S]`.
 #[pyfunction]
 #[pyo3(signature = (
-    keypoints, visibility, bones, bone_colors, joint_colors, out, *, line_width_px, joint_radius_px, planar, workers
+    keypoints, visibility, bones, bone_colors, joint_colors, out, *,
+    line_width_px, joint_radius_px, planar, style, workers, level=None
 ))]
 #[allow(clippy::too_many_arguments)] // what a skeleton and a pen consist of, as Python has it
 fn rasterize<'py>(
@@ -24,14 +34,16 @@ fn rasterize<'py>(
     bones: &Bound<'py, PyArray2<i64>>,
     bone_colors: &Bound<'py, PyArray2<u8>>,
     joint_colors: &Bound<'py, PyArray2<u8>>,
-    out: &Bound<'py, PyArray4<u8>>,
+    out: Images<'py>,
     line_width_px: f64,
     joint_radius_px: f64,
     planar: bool,
+    style: &str,
     workers: Option<NonZeroUsize>,
+    level: Option<&str>,
 ) -> PyResult<()> {
-    let (num_poses, num_keypoints) = match *keypoints.shape() {
-        [n, k, 2] => (n, k),
+    let num_keypoints = match *keypoints.shape() {
+        [_, k, 2] => k,
         ref got => {
             return Err(usage_error(
                 py,
@@ -39,24 +51,45 @@ fn rasterize<'py>(
             ))
         }
     };
-    let (size, layout, expected) = if planar {
-        let size = out.shape()[2];
-        (size, Layout::Nchw, [num_poses, 3, size, size])
-    } else {
-        let size = out.shape()[1];
-        (size, Layout::Nhwc, [num_poses, size, size, 3])
+    let shape = match &out {
+        Images::Bytes(out) => out.shape(),
+        Images::Floats(out) => out.shape(),
+        Images::Halves(out) => out.shape(),
     };
-    if out.shape() != expected {
-        let message = format!("out must be {expected:?}, got {:?}", out.shape());
-        return Err(usage_error(py, message));
-    }
-    let pen = Pen::new(size, line_width_px, joint_radius_px, layout).map_err(|err| to_py_err(py, &err))?;
+    let layout = if planar { Layout::Nchw } else { Layout::Nhwc };
+    let style = match style {
+        "flexpose" => Style::Color,
+        "gray" => Style::Gray,
+        "per-bone" => Style::PerBone,
+        got => return Err(usage_error(py, format!("there is no style {got:?}"))),
+    };
+    let pen = Pen::new(shape[2], line_width_px, joint_radius_px, layout)
+        .map_err(|err| to_py_err(py, &err))?
+        .with_style(style);
     let skeleton = Skeleton::new(
         &rows("bones", bones)?,
         &rows("bone_colors", bone_colors)?,
         &rows("joint_colors", joint_colors)?,
     )
     .map_err(|err| to_py_err(py, &err))?;
+    let channels = pen.channels(&skeleton);
+    let size = shape[2];
+    let image = if planar {
+        [channels, size, size]
+    } else {
+        [size, size, channels]
+    };
+    if shape[0] != keypoints.shape()[0] || shape[1..] != image {
+        let message = format!(
+            "out must be [N, {}, {}, {}], got {shape:?}",
+            image[0], image[1], image[2]
+        );
+        return Err(usage_error(py, message));
+    }
+    let level = match level {
+        None => Level::best(),
+        Some(name) => Level::named(name).map_err(|err| to_py_err(py, &err))?,
+    };
 
     let keypoints = borrow("keypoints", keypoints)?;
     let visibility = visibility.map(|seen| borrow("visibility", seen)).transpose()?;
@@ -66,14 +99,55 @@ fn rasterize<'py>(
         .transpose()?;
     let poses = PoseBatch::new(contiguous(py, "keypoints", &keypoints)?, seen, num_keypoints)
         .map_err(|err| to_py_err(py, &err))?;
-    let mut out = out
-        .try_readwrite()
-        .map_err(|err| usage_error(py, format!("out: {err}")))?;
-    let images = out
-        .as_slice_mut()
-        .map_err(|_| usage_error(py, "out must be C-contiguous".to_owned()))?;
-    py.detach(|| draw_into(&poses, &skeleton, &pen, workers, images))
+    let drawing = Drawing {
+        level,
+        poses,
+        skeleton,
+        pen,
+        workers,
+    };
+    match out {
+        Images::Bytes(out) => drawing.draw(py, &out),
+        Images::Floats(out) => drawing.draw(py, &out),
+        Images::Halves(out) => drawing.draw(py, &out),
+    }
+}
+
+/// What is drawn, whatever the pictures are made of.
+struct Drawing<'a> {
+    level: Level,
+    poses: PoseBatch<'a>,
+    skeleton: Skeleton,
+    pen: Pen,
+    workers: Option<NonZeroUsize>,
+}
+
+impl Drawing<'_> {
+    fn draw<T: Sample + Element>(&self, py: Python<'_>, out: &Bound<'_, PyArray4<T>>) -> PyResult<()> {
+        let mut out = out
+            .try_readwrite()
+            .map_err(|err| usage_error(py, format!("out: {err}")))?;
+        let images = out
+            .as_slice_mut()
+            .map_err(|_| usage_error(py, "out must be C-contiguous".to_owned()))?;
+        py.detach(|| {
+            draw_into_at(
+                self.level,
+                &self.poses,
+                &self.skeleton,
+                &self.pen,
+                self.workers,
+                images,
+            )
+        })
         .map_err(|err| to_py_err(py, &err))
+    }
+}
+
+/// Names of the vector instructions that this CPU has, the fastest last.
+#[pyfunction]
+fn levels() -> Vec<&'static str> {
+    Level::available().into_iter().map(Level::name).collect()
 }
 
 /// Encodes `images [N, H, W, C]` as PNG files.
@@ -96,5 +170,6 @@ fn encode_png<'py>(
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rasterize, module)?)?;
+    module.add_function(wrap_pyfunction!(levels, module)?)?;
     module.add_function(wrap_pyfunction!(encode_png, module)?)
 }
