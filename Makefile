@@ -59,7 +59,7 @@ test-python: dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: dev ## run every benchmark; results go to benchmarks/results
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for subject in coco metrics png raster render; do echo "== $$subject"; $(BIN)/python "benchmarks/$$subject.py"; done
 
 wheel: dev ## build the abi3 wheel into dist/
 	rm -rf dist

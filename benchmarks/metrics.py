@@ -1,6 +1,6 @@
 """Metrics against what a user would write with numpy, scipy or torch.
 
-    python benchmarks/bench_metrics.py [--full]
+    python benchmarks/metrics.py [--full]
 
 Everything runs on one thread but the rows that say otherwise. `--full` adds MMD2 of 50,000 x 100,000 poses.
 """
