@@ -54,7 +54,7 @@ def test_make_target_exists(target: str) -> None:
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = blocks("README.md", "python")
+    example, _ = blocks("README.md", "python")
     write_poses(synth_poses(600, seed=1), tmp_path / "sampled.json")
     monkeypatch.chdir(tmp_path)
     script = tmp_path / "example.py"
@@ -63,6 +63,19 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert names["images"].shape == (600, 256, 256, 3)
     assert names["images"].any()
     assert names["distance"] > 0
+
+
+def test_training_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, example = blocks("README.md", "python")
+    write_poses(synth_poses(100, seed=1), tmp_path / "sampled.json")
+    monkeypatch.chdir(tmp_path)
+    # One epoch in this process is enough to see that it is written as it must be.
+    assert "range(10)" in example
+    short = example.replace("range(10)", "range(1)").replace("num_workers=2", "num_workers=0")
+    (tmp_path / "example.py").write_text(short, encoding="utf-8")
+    names = runpy.run_path(str(tmp_path / "example.py"))
+    assert names["batch"].image.shape == (36, 3, 128, 128)
+    assert names["batch"].image.min() == -1
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
