@@ -5,12 +5,14 @@ use pyo3::prelude::*;
 mod coco;
 mod convert;
 mod errors;
+mod png;
 mod raster;
 
 #[pymodule]
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     coco::register(module)?;
+    png::register(module)?;
     raster::register(module)?;
     Ok(())
 }
