@@ -46,11 +46,14 @@ def skeleton_of(num_keypoints, bones, seed=0):
 BONE = Drawn(((0, 1),), np.full((1, 3), 255, np.uint8), np.zeros((2, 3), np.uint8))
 
 
+def differences(keypoints, visibility, skeleton, **pen):
+    got = rasterize(keypoints, visibility, skeleton, **pen)
+    return np.abs(got.astype(np.int16) - twin.rasterize(keypoints, visibility, skeleton, **pen))
+
+
 def assert_agree(keypoints, visibility, skeleton, **pen):
     """At most one grey level, and 0.01 on average but for ten pixels; returns the share of channels that differ."""
-    got = rasterize(keypoints, visibility, skeleton, **pen)
-    expected = twin.rasterize(keypoints, visibility, skeleton, **pen)
-    difference = np.abs(got.astype(np.int16) - expected)
+    difference = differences(keypoints, visibility, skeleton, **pen)
     assert difference.max(initial=0) <= 1
     assert difference.sum() < 0.01 * difference.size + 30  # a picture may have a single pixel
     return (difference > 0).mean()
@@ -153,7 +156,8 @@ def test_agrees_with_the_twin_on_any_floats(points, seen, size, width, radius):
     skeleton = skeleton_of(3, [(0, 1), (1, 2)])
     seen = np.array([seen], np.uint8)
     pen = {"size_px": size, "line_width_px": width, "joint_radius_px": radius}
-    assert_agree(np.array([points], np.float32), seen, skeleton, **pen)
+    # The promise is 2 grey levels; a mean says nothing about a picture of a few pixels.
+    assert differences(np.array([points], np.float32), seen, skeleton, **pen).max() <= 2
 
 
 @pytest.mark.parametrize("size", [64, 128])

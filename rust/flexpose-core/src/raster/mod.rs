@@ -108,31 +108,34 @@ pub fn draw_into_at<T: Sample>(
         return Ok(());
     }
     let brush = Brush::new(skeleton, pen);
-    let stream = size_of_val(out) > STREAM_BYTES;
     let images = (CHUNK.0 / (image_len * size_of::<T>())).clamp(1, CHUNK.1);
+    let stream = size_of_val(out) > STREAM_BYTES;
+    let rows = BAND_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
+    let rows = rows.clamp(1, pen.size);
+    let memory = || {
+        let scratch = if stream {
+            rows * pen.size * pen.canvas_channels()
+        } else {
+            0
+        };
+        (Tile::new(&brush, rows), vec![T::of(0); scratch])
+    };
     for_each_chunk_with(
         out,
         image_len * images,
         workers,
-        || {
-            Tile::new(
-                &brush,
-                (BAND_BYTES / (pen.size * pen.canvas_channels())).clamp(1, pen.size),
-            )
-        },
-        |tile, chunk, out| {
-            let first = chunk * images;
-            dispatch::run(
-                level,
-                DrawImages {
-                    brush: &brush,
-                    poses,
-                    first,
-                    tile,
-                    stream,
-                    out,
-                },
-            );
+        memory,
+        |(tile, scratch), chunk, out| {
+            let task = DrawImages {
+                brush: &brush,
+                poses,
+                first: chunk * images,
+                tile,
+                stream,
+                scratch,
+                out,
+            };
+            dispatch::run(level, task);
         },
     )
 }
@@ -160,6 +163,7 @@ struct DrawImages<'a, T> {
     first: usize,
     tile: &'a mut Tile,
     stream: bool,
+    scratch: &'a mut [T],
     out: &'a mut [T],
 }
 
@@ -168,15 +172,22 @@ impl<T: Sample> Task for DrawImages<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let image_len = self.brush.pen.image_len(self.brush.skeleton);
-        for (record, image) in (self.first..).zip(self.out.chunks_exact_mut(image_len)) {
-            self.tile.shapes.set(self.brush, self.poses, record);
-            match self.brush.pen.style {
-                Style::Color => {
-                    draw_shapes::<S, T, CHANNELS>(simd, self.tile, self.brush, self.stream, image);
-                }
-                Style::Gray => draw_shapes::<S, T, 1>(simd, self.tile, self.brush, self.stream, image),
-                Style::PerBone => draw_bones(simd, self.tile, self.brush, image),
+        let Self {
+            brush,
+            poses,
+            first,
+            tile,
+            stream,
+            scratch,
+            out,
+        } = self;
+        let image_len = brush.pen.image_len(brush.skeleton);
+        for (record, image) in (first..).zip(out.chunks_exact_mut(image_len)) {
+            tile.shapes.set(brush, poses, record);
+            match brush.pen.style {
+                Style::Color => draw_shapes::<S, T, CHANNELS>(simd, tile, brush, stream, scratch, image),
+                Style::Gray => draw_shapes::<S, T, 1>(simd, tile, brush, stream, scratch, image),
+                Style::PerBone => draw_bones(simd, tile, brush, image),
             }
         }
         simd.fence();
@@ -190,13 +201,14 @@ fn draw_shapes<S: Simd, T: Sample, const C: usize>(
     Tile { shapes, canvas }: &mut Tile,
     brush: &Brush<'_>,
     stream: bool,
+    scratch: &mut [T],
     image: &mut [T],
 ) {
     let mut row = 0;
     while row < brush.pen.size as u32 {
         canvas.clear(row);
         canvas.draw::<S, C>(simd, brush, shapes);
-        output::write::<S, T, C>(simd, canvas, brush.pen.layout, stream, image);
+        output::write::<S, T, C>(simd, canvas, brush.pen.layout, stream, scratch, image);
         row = canvas.rows().end;
     }
 }

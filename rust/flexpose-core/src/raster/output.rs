@@ -5,11 +5,6 @@ use crate::dispatch::{Plain, Simd};
 use super::canvas::Canvas;
 use super::scene::Layout;
 
-/// Numbers that are converted before they are streamed.
-const PIECE: usize = 1024;
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
-
 /// A number that pictures are made of: `u8` as drawn, `f32` in [-1, 1], or `u16` with the bits of a bfloat16 in
 /// [-1, 1].
 pub trait Sample: Plain + Send + sealed::Convert {}
@@ -68,48 +63,83 @@ impl sealed::Convert for u16 {
     }
 }
 
-/// Writes the canvas, which has `C` channels, to its rows of `image`; past the caches if `stream` and possible.
+/// Writes the canvas, which has `C` channels, to its rows of `image`; if `stream`, past the caches where that is
+/// possible, by way of `scratch`, which has room for them.
 #[inline(always)]
 pub(super) fn write<S: Simd, T: Sample, const C: usize>(
     simd: S,
     canvas: &Canvas,
     layout: Layout,
     stream: bool,
+    scratch: &mut [T],
     image: &mut [T],
 ) {
     let (size, rows) = (canvas.size(), canvas.rows());
     let (first, last) = (rows.start as usize * size, rows.end as usize * size);
     if C == 1 || layout == Layout::Nhwc {
-        every::<S, T, 1>(simd, stream, &mut image[first * C..last * C], canvas.pixels());
+        let to = &mut image[first * C..last * C];
+        match T::same(canvas.pixels()) {
+            Some(pixels) if stream => simd.stream(to, pixels),
+            Some(pixels) => to.copy_from_slice(pixels),
+            None if stream => {
+                let scratch = &mut scratch[..to.len()];
+                side_by_side::<T, C>(canvas, scratch);
+                simd.stream(to, scratch);
+            }
+            None => side_by_side::<T, C>(canvas, to),
+        }
         return;
     }
-    for (channel, plane) in image.chunks_exact_mut(size * size).enumerate() {
-        every::<S, T, C>(simd, stream, &mut plane[first..last], &canvas.pixels()[channel..]);
+    let (red, rest) = image.split_at_mut(size * size);
+    let (green, blue) = rest.split_at_mut(size * size);
+    let to = [red, green, blue].map(|plane| &mut plane[first..last]);
+    if stream {
+        let (red, rest) = scratch.split_at_mut(last - first);
+        let (green, rest) = rest.split_at_mut(last - first);
+        planes(canvas, [&mut *red, &mut *green, &mut rest[..last - first]]);
+        for (to, from) in to.into_iter().zip([red, green, &mut rest[..last - first]]) {
+            simd.stream(to, from);
+        }
+    } else {
+        planes(canvas, to);
     }
 }
 
-/// Converts every `STEP`-th byte.
+/// Converts all channels.
 #[inline(always)]
-fn every<S: Simd, T: Sample, const STEP: usize>(simd: S, stream: bool, to: &mut [T], from: &[u8]) {
-    let convert = |to: &mut [T], from: &[u8]| {
-        for (to, from) in to.iter_mut().zip(from.chunks(STEP)) {
-            *to = T::of(from[0]);
+fn side_by_side<T: Sample, const C: usize>(canvas: &Canvas, to: &mut [T]) {
+    let row_len = canvas.size() * C;
+    let rows = to
+        .chunks_exact_mut(row_len)
+        .zip(canvas.pixels().chunks_exact(row_len));
+    for ((to, from), span) in rows.zip(canvas.spans()) {
+        let (start, end) = (span.start * C, span.end * C);
+        to[..start].fill(T::of(0));
+        for (to, &from) in to[start..end].iter_mut().zip(&from[start..end]) {
+            *to = T::of(from);
         }
-    };
-    match T::same(from) {
-        _ if !stream => convert(to, from),
-        Some(from) if STEP == 1 => simd.stream(to, from),
-        _ => {
-            // Whole lines of the cache at a time, or the parts of a line would be written in two ways.
-            let head = to.as_ptr().align_offset(LINE).min(to.len());
-            let (to_head, to) = to.split_at_mut(head);
-            convert(to_head, from);
-            let mut piece = [T::of(0); PIECE];
-            let from = from.get(head * STEP..).unwrap_or(&[]);
-            for (to, from) in to.chunks_mut(PIECE).zip(from.chunks(PIECE * STEP)) {
-                convert(&mut piece[..to.len()], from);
-                simd.stream(to, &piece[..to.len()]);
+        to[end..].fill(T::of(0));
+    }
+}
+
+/// Converts red, green and blue, each into a plane of its own.
+#[inline(always)]
+fn planes<T: Sample>(canvas: &Canvas, [red, green, blue]: [&mut [T]; 3]) {
+    let size = canvas.size();
+    let (pixels, _) = canvas.pixels().as_chunks::<3>();
+    for ((row, pixels), span) in pixels.chunks_exact(size).enumerate().zip(canvas.spans()) {
+        let [red, green, blue] =
+            [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[row * size..][..size]);
+        if span.start == span.end {
+            for plane in [red, green, blue] {
+                plane.fill(T::of(0));
             }
+            continue;
+        }
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            *red = T::of(pixel[0]);
+            *green = T::of(pixel[1]);
+            *blue = T::of(pixel[2]);
         }
     }
 }
