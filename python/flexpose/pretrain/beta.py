@@ -33,7 +33,7 @@ from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
 from .augment import stretch_and_turn
 from .data import PoseBatches, holdout_split, images_to_tensor, step_seed
-from .loop import load_generator
+from .files import load_generator
 
 if TYPE_CHECKING:
     from os import PathLike
