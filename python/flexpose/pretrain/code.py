@@ -1,7 +1,8 @@
-"""Poses as short vectors, and these as the first coordinates of z."""
+"""Poses as short vectors, and the part of z that stands for a pose."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["PoseCode"]
 
 _MIN_STD = 1e-4
-_MAX_SHARE = 0.8  # of z's squared length that the code may take
 
 
 class PoseCode:
@@ -51,19 +51,18 @@ class PoseCode:
         flat = self.mean + (codes * self.std) @ self.axes.T
         return np.asarray(flat.reshape(len(codes), *self.shape), np.float32)
 
-    def within(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Codes [N, D], the longest shortened so that z has room for them."""
-        limit = np.sqrt(_MAX_SHARE * self.z_dim)
-        length = np.linalg.norm(codes, axis=1, keepdims=True)
-        return np.asarray(codes * np.minimum(1, limit / np.maximum(length, 1e-12)), np.float32)
+    def starts(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The first D coordinates of random z as the mapping network normalises them, [count, D].
 
-    def latents(self, codes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Z [N, z_dim] of length sqrt(z_dim) that begins with codes [N, D]; the rest points anywhere.
-
-        A code of more than `within` lets through is shortened.
+        Their lengths spread less than those of normal ones, so they and not normal ones stand for z.
         """
-        codes = self.within(codes)
-        rest = rng.standard_normal((len(codes), self.z_dim - self.size))
-        left = np.sqrt(self.z_dim - (codes.astype(np.float64) ** 2).sum(1, keepdims=True))
+        z = rng.standard_normal((count, self.z_dim), np.float32)
+        length = np.linalg.norm(z, axis=1, keepdims=True)
+        return np.asarray(z[:, : self.size] * (math.sqrt(self.z_dim) / length), np.float32)
+
+    def latents(self, starts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Normalised z [N, z_dim] that begin with `starts` [N, D]; the rest is random."""
+        rest = rng.standard_normal((len(starts), self.z_dim - self.size))
+        left = np.sqrt(self.z_dim - (starts.astype(np.float64) ** 2).sum(1, keepdims=True))
         rest *= left / np.linalg.norm(rest, axis=1, keepdims=True)
-        return np.concatenate([codes, rest], 1).astype(np.float32)
+        return np.concatenate([starts, rest], 1).astype(np.float32)
