@@ -81,6 +81,7 @@ class BetaConfig:
 BETA_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"size_px": 32, "width": 16, "steps": 800, "batch": 64, "checkpoint_steps": 200},
     "cpu-hour": {"size_px": 64, "width": 32, "steps": 4000},
+    "body13-64": {"size_px": 64, "width": 32, "steps": 6000},
 }
 """Named settings of `flexpose train-beta --preset`, beside those of `pretrain`."""
 

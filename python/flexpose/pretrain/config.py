@@ -15,10 +15,10 @@ __all__ = ["PRESETS", "PretrainConfig"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainConfig:
-    """Source training: drawing lessons (`warmup`), then StyleGAN2's protocol through the resolutions of `stages`.
+    """Source training: three lessons if `lessons` says how long to draw, then StyleGAN2's game through `stages`.
 
-    Lengths are in kimg, thousands of real pictures shown to the discriminator. The time of a schedule is the
-    machine's affair; its result is not.
+    One of the two may be empty. The lengths of drawing and of the game are in kimg, thousands of pictures that alpha
+    draws for the generator to learn from. The time of a schedule is the machine's affair; its result is not.
     """
 
     skeleton: str = "body13"
@@ -41,7 +41,7 @@ class PretrainConfig:
     mapping_steps: int = 6000  # from z to joints, the second
     mapping_batch: int = 512
     mapping_lr: float = 0.03
-    pairs: int = 300_000  # what the flow makes for it
+    pairs: int = 300_000  # of z and joints, made by the flow for it
     pose_layers: int = 5  # layers of the mapping network before the joints
     lessons_lr: float = 0.06  # of drawing, the third
     keypoint_weight: float = 10.0  # of the joints that beta reads, in the drawing lessons at size_px
@@ -63,7 +63,7 @@ class PretrainConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
     snapshot_kimg: float = 20.0
-    checkpoint_kimg: float = 5.0
+    checkpoint_kimg: float = 5.0  # as many steps between checkpoints also where nothing is drawn
 
     def __post_init__(self) -> None:
         self.generator_config()
@@ -80,7 +80,7 @@ class PretrainConfig:
                 )
         if self.lessons and not 1 <= self.pose_layers < self.mapping_layers:
             raise ConfigError(
-                f"pose_layers must leave one of the {self.mapping_layers} mapping_layers, got {self.pose_layers}"
+                f"pose_layers must be from 1 to mapping_layers - 1 = {self.mapping_layers - 1}, got {self.pose_layers}"
             )
         if self.lessons and min(self.batch, self.z_dim) < 2:
             raise ConfigError(f"lessons need batch and z_dim >= 2, got {self.batch} and {self.z_dim}")

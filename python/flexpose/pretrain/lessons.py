@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
+from ..errors import DataError
 from ..models.layers import EqualLinear
 from .augment import stretch_and_turn
 from .flow import PoseFlow
@@ -39,6 +40,8 @@ _HINGE_SLOPE = 4.0
 _ADAM_BETAS = (0.9, 0.99)
 _MAX_GRADIENT = 5.0
 _WARM_STEPS = 150
+_LOWEST_SHARE = 0.02  # of the highest rate
+_MEAN_OF = 4096  # codes
 
 
 def pyramid_loss(images: Tensor, targets: Tensor) -> Tensor:
@@ -94,6 +97,9 @@ class Lessons:
         code: their code.
         beta: reads the joints of what G draws, frozen; None leaves that term out.
         dtype: type of the convolutions.
+
+    Raises:
+        DataError: the poses are all the same.
     """
 
     def __init__(
@@ -109,6 +115,10 @@ class Lessons:
         self.config, self.G, self.G_ema = config, generator, average
         self.batches, self.code, self.beta, self.dtype = batches, code, beta, dtype
         self.poses = batches.with_mirrored()
+        if code.size == 0:
+            raise DataError(
+                f"the drawing lessons need poses that differ, got {len(self.poses)} that are the same"
+            )
         flattened = self.poses.reshape(len(self.poses), -1)
         self.flow = PoseFlow(
             code,
@@ -122,7 +132,7 @@ class Lessons:
         self.joints = _Joints(config.w_dim, flattened.shape[1])
         self.joints_ema = copy.deepcopy(self.joints).requires_grad_(False)
         self.mean = torch.from_numpy(flattened.mean(0))
-        self.scale = float(flattened.std(0).mean()) or 1.0
+        self.scale = float(flattened.std(0).mean())
         layers = generator.mapping.layers
         first, after = layers[: config.pose_layers], layers[config.pose_layers + 1 :]
         self.mapped = [*first.parameters(), *self.joints.head.parameters()]
@@ -232,7 +242,7 @@ class Lessons:
 
     def _set_rate(self, optimiser: torch.optim.Optimizer, high: float, share: float, since: int) -> None:
         for group in optimiser.param_groups:
-            group["lr"] = high * max(share, 0.02) * min(1.0, (since + 1) / _WARM_STEPS)
+            group["lr"] = high * max(share, _LOWEST_SHARE) * min(1.0, (since + 1) / _WARM_STEPS)
 
     @torch.no_grad()
     def average(self, keep: float) -> None:
@@ -242,10 +252,16 @@ class Lessons:
 
     @torch.no_grad()
     def join(self) -> None:
-        """Make one layer of `head` and `embed` in G's mapping network and in that of its average."""
+        """Make G and its average whole.
+
+        `head` and `embed` become one layer of the mapping network, and w's mean, to which truncation pulls, is taken.
+        """
+        rng = np.random.default_rng((self.config.seed, 15))
+        z = torch.from_numpy(rng.standard_normal((_MEAN_OF, self.config.z_dim), np.float32))
         for generator, joints in ((self.G, self.joints), (self.G_ema, self.joints_ema)):
             layer: Any = generator.mapping.layers[self.config.pose_layers]
             head, embed = joints.head, joints.embed
             taken = embed.weight * embed.weight_gain
             layer.weight.copy_(taken @ (head.weight * head.weight_gain) / layer.weight_gain)
             layer.bias.copy_(taken @ head.bias + embed.bias)
+            generator.mapping.w_avg.copy_(generator.map(z).mean(0))

@@ -1,4 +1,4 @@
-"""Source training: g_s learns the distribution of the drawn source poses."""
+"""Source training: g_s learns the distribution of the drawn source poses, from lessons, by the game, or both."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ADAM_BETAS = (0.0, 0.99)
 
 
 class _Trainer:
-    """The networks, their optimisers and one step of both."""
+    """The networks, their optimisers and one step of whatever the schedule says."""
 
     def __init__(self, config: PretrainConfig, batches: PoseBatches, beta: Regressor | None = None) -> None:
         self.config, self.batches = config, batches
@@ -190,7 +190,7 @@ class _Trainer:
             self.lessons.average(keep)
 
     def grid(self, step: int) -> NDArray[np.uint8]:
-        """[H, W, 3]: what the average of G draws from fixed codes after `step`."""
+        """[H, W, 3]: what the average of G draws from fixed z after `step`; joins the halves of lessons under way."""
         resolution = self.schedule.at(step).resolution
         if self.lessons is not None and step < self.schedule.begin("game"):
             self.lessons.join()
@@ -216,7 +216,8 @@ def pretrain(
     Args:
         poses: the source set; poses without all keypoints are left out, and counted in ``stats.jsonl``.
         config: the settings.
-        run_dir: gets ``generator.safetensors`` and the folder ``pretrain`` (config, stats, grids, checkpoints).
+        run_dir: holds the ``beta.safetensors`` of the drawing lessons; gets ``generator.safetensors`` and the folder
+            ``pretrain`` (config, stats, grids, checkpoints).
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each step.
 
@@ -224,9 +225,11 @@ def pretrain(
         The path of ``generator.safetensors``.
 
     Raises:
-        UsageError: the folder holds a run and `resume` is False.
-        ConfigError: the resumed run had other settings or poses.
-        DataError: no usable poses, or the training lost its numbers (names the step and the tensor).
+        UsageError: the folder holds a run and `resume` is False; or the drawing lessons find no beta in `run_dir`, or
+            one for other pictures.
+        ConfigError: the resumed run had other settings, poses or another beta.
+        DataError: no usable poses, lessons from poses that are all the same, or the training lost its numbers (names
+            the step and the tensor).
         Interrupted: SIGINT or SIGTERM came; the state is on disk.
 
     Source: StyleGAN, arXiv:1812.04948, appendix C; StyleGAN2, arXiv:1912.04958, appendix B; progressive growing,
@@ -292,10 +295,7 @@ def _reader(
             "or set keypoint_weight = 0"
         )
     beta, drawn, header = load_beta(file)
-    if drawn.fingerprint != drawing.fingerprint:
-        raise UsageError(
-            f"{file} must read pictures that are drawn as these settings say, got a beta for others"
-        )
+    drawn.check_same(drawing, f"{file} and a generator of these settings")
     return beta, {"beta": str(header["hash"])}
 
 
