@@ -256,12 +256,11 @@ class Lessons:
 
         `head` and `embed` become one layer of the mapping network, and w's mean, to which truncation pulls, is taken.
         """
-        rng = np.random.default_rng((self.config.seed, 15))
-        z = torch.from_numpy(rng.standard_normal((_MEAN_OF, self.config.z_dim), np.float32))
+        z = np.random.default_rng((self.config.seed, 15)).standard_normal((_MEAN_OF, self.config.z_dim))
         for generator, joints in ((self.G, self.joints), (self.G_ema, self.joints_ema)):
             layer: Any = generator.mapping.layers[self.config.pose_layers]
             head, embed = joints.head, joints.embed
             taken = embed.weight * embed.weight_gain
             layer.weight.copy_(taken @ (head.weight * head.weight_gain) / layer.weight_gain)
             layer.bias.copy_(taken @ head.bias + embed.bias)
-            generator.mapping.w_avg.copy_(generator.map(z).mean(0))
+            generator.mapping.w_avg.copy_(generator.map(layer.weight.new_tensor(z)).mean(0))
