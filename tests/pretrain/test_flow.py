@@ -125,6 +125,8 @@ def test_steps_go_on_from_a_state(tmp_path: Path) -> None:
     assert flow.state().keys() == again.state().keys()
     for name, tensor in flow.state().items():
         assert torch.equal(tensor, again.state()[name]), name
+    x = flow.code.starts(9, np.random.default_rng(0))
+    np.testing.assert_array_equal(flow.transport(x), again.transport(x))
     with pytest.raises(DataError):
         make(width=24).load(state, tmp_path)
 

@@ -70,8 +70,8 @@ class Schedule:
         phase, side, _ = self._parts[part]
         since = step - self._begins[part]
         fade_steps = self.config.fade_kimg * 1000 / self.config.batch
-        # The first round of the game has nothing to fade from but noise, or goes on where the lessons ended.
-        grown = phase == "game" and self._begins[part] > self.begin("game") and fade_steps > 0
+        # The first part of the game has nothing to fade from but noise, or goes on where the lessons ended.
+        grown = self._begins[part] > self.begin("game") and fade_steps > 0
         return Moment(phase, since, side, min(1.0, (since + 1) / fade_steps) if grown else 1.0)
 
     def drawing_share(self, step: int) -> float:
