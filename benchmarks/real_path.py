@@ -31,8 +31,8 @@ def commands(work: str, data: str, samples: int) -> list[tuple[str, list[str]]]:
     poses = f"{data}/{SOURCE}"
     out = [part for ending in ("md", "json") for part in ("--out", f"{work}/report.{ending}")]
     return [
-        ("pretrain", ["pretrain", poses, source, "--preset", "cpu-hour", "--resume"]),
         ("train-beta", ["train-beta", poses, source, "--preset", "cpu-hour", "--resume"]),
+        ("pretrain", ["pretrain", poses, source, "--preset", "cpu-hour", "--resume"]),
         ("adapt", ["adapt", f"{data}/{SHOTS}", adapted, "--source", source, "--resume"]),
         ("sample", ["sample", adapted, "-n", str(samples), "--out", f"{work}/sampled.json"]),
         ("sample the source", ["sample", source, "-n", str(samples), "--out", f"{work}/source_sampled.json"]),
@@ -80,8 +80,9 @@ def seconds_of_training(path: Path, batch: int) -> float:
     total, before = 0.0, 0
     for line in path.read_text().splitlines():
         record = json.loads(line)
-        if "images_per_s" in record:
-            total += (record["step"] - before) * batch / record["images_per_s"]
+        rate = record.get("steps_per_s", record.get("images_per_s", 0) / batch)
+        if rate:
+            total += (record["step"] - before) / rate
             before = record["step"]
     return round(total, 1)
 
@@ -109,10 +110,13 @@ def main() -> int:
         line = shlex.join(["flexpose", *arguments])
         shown.append(line.replace(data, "$FLEXPOSE_DATA").replace(str(options.work), "work"))
     coco = options.work / "coco"
-    for verb in ("pretrain", "train-beta"):
+    for verb in ("train-beta", "pretrain"):
         batch = json.loads((coco / verb / "config.json").read_text())["config"]["batch"]
         seconds[verb] = seconds_of_training(coco / verb / "stats.jsonl", batch)
-    training = last_records(coco / "pretrain" / "stats.jsonl", ("kimg", "loss_g", "loss_d", "images_per_s"))
+    training = last_records(
+        coco / "pretrain" / "stats.jsonl",
+        ("kimg", "loss_flow", "mapping_rmse_px", "loss_drawing", "error_px"),
+    )
     beta = last_records(
         coco / "train-beta" / "stats.jsonl", ("held_out_mean_px", "held_out_median_px", "held_out_p95_px")
     )

@@ -125,6 +125,7 @@ def test_beta_and_pretrain_presets_with_one_name_draw_the_same_pictures() -> Non
         assert PRESETS[name]["size_px"] == BETA_PRESETS[name]["size_px"]
 
 
+LESSONS: dict[str, Any] = {"lessons": [[64, 1.0]], "pose_layers": 3}
 WRONG: list[tuple[type, dict[str, Any], str]] = [
     (GeneratorConfig, {"size_px": 48}, "size_px must be a power of two"),
     (GeneratorConfig, {"size_px": 4}, "size_px must be a power of two >= 8, got 4"),
@@ -138,16 +139,41 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (RegressorConfig, {"size_px": 8}, "size_px must be a multiple of 8, >= 16"),
     (RegressorConfig, {"num_keypoints": 0}, "num_keypoints must be >= 1"),
     (RegressorConfig, {"width": 12}, "width must be a multiple of 8"),
-    (PretrainConfig, {"stages": []}, "stages must grow"),
-    (PretrainConfig, {"stages": [[32, 1.0]]}, "stages must grow from >= 8 to size_px = 64"),
-    (PretrainConfig, {"stages": [[64, 1.0], [32, 1.0], [64, 1.0]]}, "stages must grow"),
-    (PretrainConfig, {"stages": [[4, 1.0], [64, 1.0]]}, "stages must grow"),
-    (PretrainConfig, {"stages": [[48, 1.0], [64, 1.0]]}, "stages must be powers of two"),
-    (PretrainConfig, {"stages": [[64, 0.0]]}, "kimg > 0"),
-    (PretrainConfig, {"warmup": [[128, 1.0]]}, "warmup must be powers of two"),
-    (PretrainConfig, {"warmup": [[16, -1.0]]}, "warmup must be powers of two"),
-    (PretrainConfig, {"warmup": [[16, 1.0]], "batch": 1}, "warmup needs batch and z_dim >= 2, got 1 and 128"),
-    (PretrainConfig, {"warmup": [[16, 1.0]], "z_dim": 1}, "warmup needs batch and z_dim >= 2, got 32 and 1"),
+    (PretrainConfig, {"stages": []}, "lessons or stages must say what to train, got neither"),
+    *(
+        (PretrainConfig, {name: wrong}, rf"{name} must be .* from >= 8 to size_px = 64, got \[\[")
+        for name in ("lessons", "stages")
+        for wrong in (
+            [[32, 1.0]],
+            [[128, 1.0]],
+            [[64, 1.0], [32, 1.0], [64, 1.0]],
+            [[64, 1.0], [64, 1.0]],
+            [[4, 1.0], [64, 1.0]],
+            [[48, 1.0], [64, 1.0]],
+            [[64, 0.0]],
+            [[32, -1.0], [64, 1.0]],
+        )
+    ),
+    (PretrainConfig, LESSONS | {"batch": 1}, "lessons need batch and z_dim >= 2, got 1 and 128"),
+    (PretrainConfig, LESSONS | {"z_dim": 1}, "lessons need batch and z_dim >= 2, got 32 and 1"),
+    (
+        PretrainConfig,
+        LESSONS | {"pose_layers": 4},
+        "pose_layers must be from 1 to mapping_layers - 1 = 3, got 4",
+    ),
+    (
+        PretrainConfig,
+        LESSONS | {"pose_layers": 0},
+        "pose_layers must be from 1 to mapping_layers - 1 = 3, got 0",
+    ),
+    *(
+        (PretrainConfig, {name: 0}, f"{name} must be > 0, got 0")
+        for name in (
+            *("flow_steps", "flow_batch", "flow_width", "flow_lr", "mapping_steps", "mapping_batch"),
+            *("mapping_lr", "pairs", "lessons_lr"),
+        )
+    ),
+    (PretrainConfig, {"keypoint_weight": -1.0}, "keypoint_weight must be >= 0, got -1"),
     (PretrainConfig, {"batch": 0}, "batch must be > 0"),
     (PretrainConfig, {"lr": 0.0}, "lr must be > 0"),
     (PretrainConfig, {"r1_gamma": -1.0}, "r1_gamma must be >= 0"),
@@ -194,8 +220,14 @@ def test_values_out_of_range(cls: type, values: dict[str, Any], message: str) ->
 
 def test_length_of_a_schedule() -> None:
     config = PretrainConfig(
-        size_px=32, warmup=((16, 120.0), (32, 60.0)), stages=((16, 2.5), (32, 200.0)), w_dim=7
+        size_px=32,
+        lessons=((16, 120.0), (32, 60.0)),
+        pose_layers=1,
+        stages=((16, 2.5), (32, 200.0)),
+        w_dim=7,
     )
     assert config.total_kimg == 120 + 60 + 2.5 + 200
+    assert dataclasses.replace(config, stages=()).total_kimg == 180
+    assert dataclasses.replace(config, lessons=()).total_kimg == 202.5
     sizes = config.generator_config()
     assert (sizes.size_px, sizes.z_dim, sizes.w_dim) == (32, 128, 7)

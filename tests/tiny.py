@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
     from flexpose.poses import PoseSet
 
-# Two lessons of 3 and 2 steps, then the game: 3 steps at 8 px, 4 at 16 px that fade in over 2; 12 in all.
+# Two steps of the flow, two of the mapping, of drawing two at 8 px and three at 16 px; then the game: two steps at
+# 8 px, four at 16 px that fade in over two. Fifteen in all.
 PRETRAIN = PretrainConfig(
     size_px=16,
     z_dim=8,
     w_dim=8,
-    mapping_layers=2,
+    mapping_layers=3,
     channel_base=64,
     channel_max=8,
-    warmup=((8, 0.012), (16, 0.008)),
-    stages=((8, 0.012), (16, 0.016)),
+    flow_steps=2,
+    flow_batch=8,
+    flow_width=8,
+    mapping_steps=2,
+    mapping_batch=8,
+    pairs=40,
+    pose_layers=1,
+    lessons=((8, 0.008), (16, 0.012)),
+    stages=((8, 0.008), (16, 0.016)),
     judge_first_kimg=0.004,
     fade_kimg=0.008,
     batch=4,
@@ -36,7 +44,7 @@ PRETRAIN = PretrainConfig(
     checkpoint_kimg=0.012,
     snapshot_kimg=0.02,
 )
-PRETRAIN_STEPS = 12
+PRETRAIN_STEPS = 15
 BETA = BetaConfig(size_px=16, width=8, steps=12, batch=8, lr=0.01, dtype="float32", checkpoint_steps=3)
 ADAPT = AdaptConfig(
     iterations=12, batch=8, mixed=12, pool=64, lr=0.05, dtype="float32", checkpoint_iterations=3
@@ -52,9 +60,9 @@ def target_poses(n: int = 6) -> PoseSet:
 
 
 def train_source(folder: Path, *, beta: BetaConfig = BETA) -> Path:
-    """A folder with a generator and a beta, both next to untrained."""
-    pretrain(source_poses(), PRETRAIN, folder)
+    """A folder with a beta and a generator, both next to untrained."""
     train_beta(source_poses(), beta, folder)
+    pretrain(source_poses(), PRETRAIN, folder)
     return folder
 
 
@@ -111,4 +119,5 @@ def stats(path: Path) -> list[dict[str, Any]]:
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for record in records:
         record.pop("images_per_s", None)
+        record.pop("steps_per_s", None)
     return records

@@ -390,13 +390,13 @@ def test_resume_on_another_source_or_beta_is_refused(
     tmp_path: Path, unbroken: Path, source: Path, run: Any
 ) -> None:
     other = tmp_path / "other"
-    tiny.train_source(other, beta=replace(tiny.BETA, steps=2))
+    train_beta(tiny.source_poses(), replace(tiny.BETA, steps=2), other)
     with pytest.raises(ConfigError, match=r"inputs\.beta") as caught:
         run(unbroken, beta=other, resume=True)
     assert "inputs.source" not in str(caught.value), "the two sources are the same"
     from flexpose.pretrain import pretrain
 
-    pretrain(tiny.source_poses(), replace(tiny.PRETRAIN, seed=1), tmp_path / "third")
+    pretrain(tiny.source_poses(), replace(tiny.PRETRAIN, lessons=()), tmp_path / "third")
     with pytest.raises(ConfigError, match=r"inputs\.source"):
         run(unbroken, source=tmp_path / "third", beta=source, resume=True)
 

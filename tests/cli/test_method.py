@@ -123,8 +123,10 @@ def test_evaluate_writes_the_report_in_each_format(tmp_path: Path) -> None:
 
 TINY = {
     "pretrain": [
-        *("size_px=16", "z_dim=8", "w_dim=16", "mapping_layers=1", "channel_base=64", "channel_max=8"),
-        *("stages=[[8, 0.064], [16, 0.064]]", "fade_kimg=0.03", "batch=16", "checkpoint_kimg=0.032"),
+        *("size_px=16", "z_dim=8", "w_dim=16", "mapping_layers=3", "channel_base=64", "channel_max=8"),
+        *("flow_steps=2", "flow_batch=8", "flow_width=8", "mapping_steps=2", "mapping_batch=8", "pairs=40"),
+        *("pose_layers=1", "lessons=[[8, 0.032], [16, 0.032]]", "stages=[[8, 0.032], [16, 0.064]]"),
+        *("fade_kimg=0.03", "batch=16", "checkpoint_kimg=0.032"),
     ],
     "train-beta": ["size_px=16", "width=8", "steps=6", "batch=8", "checkpoint_steps=3"],
     "adapt": ["iterations=4", "batch=8", "mixed=20", "pool=40", "checkpoint_iterations=2"],
@@ -153,12 +155,14 @@ def test_the_whole_way_reads_no_picture(tmp_path: Path) -> None:
     LISTENING.append(True)
     try:
         source, adapted = tmp_path / "run", tmp_path / "adapted"
-        run("pretrain", tmp_path / "source.npz", source, *settings["pretrain"])
+        early = run("pretrain", tmp_path / "source.npz", source, *settings["pretrain"], code=2)
         run("train-beta", tmp_path / "source.npz", source, *settings["train-beta"])
+        run("pretrain", tmp_path / "source.npz", source, *settings["pretrain"])
         told = run("adapt", tmp_path / "shots.npz", adapted, "--source", source, *settings["adapt"], "--json")
         run("sample", adapted, "-n", 10, "--out", tmp_path / "sampled.json", "--seed", 1)
     finally:
         LISTENING.clear()
+    assert "run `flexpose train-beta`" in " ".join(early.split())
     assert json.loads(told)["shots"] == 6
     assert len(read_poses(tmp_path / "sampled.json")) == 10
     assert any(name.endswith("shots.npz") for name in READ)  # the hook does hear
@@ -181,8 +185,8 @@ def test_demo_lists_commands_that_exist() -> None:
             "poses",
             "poses",
             "render",
-            "pretrain",
             "train-beta",
+            "pretrain",
             "adapt",
             "sample",
             "render",

@@ -23,9 +23,11 @@ from flexpose.drawing import Drawing
 from flexpose.errors import ConfigError, DataError, Interrupted, UsageError
 from flexpose.models import Generator
 from flexpose.poses import PoseSet
-from flexpose.pretrain import load_generator, pretrain
-from flexpose.pretrain.data import PoseBatches
-from flexpose.pretrain.loop import _Trainer, save_generator
+from flexpose.pretrain import load_generator, pretrain, train_beta
+from flexpose.pretrain.data import PoseBatches, images_to_tensor
+from flexpose.pretrain.files import save_generator
+from flexpose.pretrain.lessons import pyramid_loss
+from flexpose.pretrain.loop import _Trainer
 from flexpose.runs import Progress
 from flexpose.skeleton import load_skeleton
 
@@ -33,6 +35,12 @@ from .. import tiny
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@pytest.fixture(autouse=True)
+def _beta(tmp_path: Path, unbroken: Path) -> None:
+    """What the drawing lessons need to find in the folder of a run."""
+    shutil.copy(unbroken / "beta.safetensors", tmp_path)
 
 
 def run(folder: Path, **options: Any) -> Path:
@@ -65,8 +73,8 @@ def test_files_of_a_run(unbroken: Path) -> None:
         "grid-000000kimg.png",
     }
     assert {p.name for p in (folder / "checkpoints").glob("*.safetensors")} == {
-        "000000009.safetensors",
         "000000012.safetensors",
+        "000000015.safetensors",
     }
     assert not list(unbroken.rglob("*.tmp-*"))
 
@@ -75,9 +83,10 @@ def test_stats_of_a_run(unbroken: Path) -> None:
     first, *rest = tiny.stats(unbroken / "pretrain" / "stats.jsonl")
     assert first == {"step": 0, "poses": 60, "dropped": 0, "shown": 57, "held_out": 3}
     last = rest[-1]
-    assert (last["step"], last["resolution"], last["fade"]) == (12, 16, 1.0)
-    assert last["kimg"] == pytest.approx(0.048)
-    assert {"loss_drawing", "loss_g", "loss_d", "real", "fake", "r1"} <= last.keys()
+    assert (last["step"], last["phase"], last["resolution"], last["fade"]) == (15, "game", 16, 1.0)
+    assert last["kimg"] == pytest.approx(tiny.PRETRAIN.total_kimg) == pytest.approx(0.044)
+    assert {"loss_flow", "mapping_rmse_px", "loss_drawing", "error_px"} <= last.keys()
+    assert {"loss_g", "loss_d", "real", "fake", "r1"} <= last.keys()
 
 
 def test_grids_are_pictures_of_the_right_size(unbroken: Path) -> None:
@@ -94,13 +103,14 @@ def test_grids_are_pictures_of_the_right_size(unbroken: Path) -> None:
 def test_every_step_is_told(tmp_path: Path, unbroken: Path) -> None:
     watch = tiny.Watch()
     run(tmp_path, progress=watch)
-    assert watch.steps == list(range(13))
+    assert watch.steps == list(range(16))
     names = [set(figures) for figures in watch.figures]
-    assert names[1:6] == [{"loss_drawing"}] * 5
-    assert "loss_g" not in names[6], "first the judge learns alone"
-    assert all({"loss_g", "loss_d", "real", "fake"} <= name for name in names[7:])
-    # Lazy regularisation on every second step: steps 6, 8 and 10, counted from 0.
-    assert [i - 1 for i, name in enumerate(names) if "r1" in name] == [6, 8, 10]
+    assert names[1:5] == [{"loss_flow"}] * 2 + [{"mapping_rmse_px"}] * 2
+    assert names[5:10] == [{"loss_drawing"}] * 2 + [{"loss_drawing", "error_px"}] * 3
+    assert "loss_g" not in names[10], "first the judge learns alone"
+    assert all({"loss_g", "loss_d", "real", "fake"} <= name for name in names[11:])
+    # Lazy regularisation on every second step: steps 10, 12 and 14, counted from 0.
+    assert [i - 1 for i, name in enumerate(names) if "r1" in name] == [10, 12, 14]
     assert_same_run(tmp_path, unbroken)  # a run is a function of its poses and settings
 
 
@@ -124,7 +134,7 @@ def test_incomplete_poses_are_left_out_and_counted(tmp_path: Path) -> None:
     visibility[::10, 4] = 0
     keypoints = poses.keypoints.copy()
     keypoints[::10, 4] = 0
-    short = replace(tiny.PRETRAIN, warmup=(), stages=((16, 0.004),))
+    short = replace(tiny.PRETRAIN, lessons=(), stages=((16, 0.004),))
     pretrain(poses.replace(keypoints=keypoints, visibility=visibility), short, tmp_path)
     first = tiny.stats(tmp_path / "pretrain" / "stats.jsonl")[0]
     assert (first["poses"], first["dropped"]) == (54, 6)
@@ -153,7 +163,7 @@ def test_generator_comes_back(unbroken: Path) -> None:
     assert not any(p.requires_grad for p in generator.parameters())
     z = torch.randn(2, 8)
     assert torch.equal(generator(z), other(z))
-    checkpoint = load_file(unbroken / "pretrain" / "checkpoints" / "000000012.safetensors")
+    checkpoint = load_file(unbroken / "pretrain" / "checkpoints" / "000000015.safetensors")
     assert torch.equal(checkpoint["G_ema/synthesis.const"], generator.synthesis.const), "the averaged weights"
     assert not torch.equal(checkpoint["G/synthesis.const"], generator.synthesis.const)
 
@@ -199,7 +209,7 @@ def set_size(**sizes: Any) -> Callable[[dict[str, Any]], None]:
         (set_size(size_px="big"), "generator"),
         (set_size(z_dim=9), "mapping.layers.0.weight"),
         (set_size(w_dim=9), None),
-        (set_size(mapping_layers=3), None),
+        (set_size(mapping_layers=2), None),
         (set_size(size_px=32), None),
         # A stranger's header must not make this machine allocate what the file does not hold.
         (set_size(z_dim=1 << 45), "mapping.layers.0.weight"),
@@ -260,8 +270,8 @@ def test_save_generator_says_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_killed_again_and_again(tmp_path: Path, unbroken: Path) -> None:
-    """In both lessons, between them and the game, before and after a checkpoint, and at the last step."""
-    for step in (1, 2, 4, 5, 7, 9, 10, 12):
+    """In each phase, at its last step and at its first, before and after a checkpoint, and at the last step."""
+    for step in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 13, 15):
         with pytest.raises(tiny.Killed):
             run(tmp_path, resume=True, progress=tiny.KillAt(step))
         assert not (tmp_path / "generator.safetensors").exists()
@@ -274,7 +284,22 @@ def test_at_most_one_interval_of_checkpoints_is_done_again(tmp_path: Path) -> No
         run(tmp_path, progress=tiny.KillAt(8))
     watch = tiny.Watch()
     run(tmp_path, resume=True, progress=watch)
-    assert watch.steps == [6, 7, 8, 9, 10, 11, 12]
+    assert watch.steps == list(range(6, 16))
+
+
+def test_every_step_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    """What the lessons leave each other is all in it."""
+    config = replace(tiny.PRETRAIN, checkpoint_kimg=0.004, stages=())
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+        shutil.copy(tmp_path / "beta.safetensors", folder)
+    run(whole, config=config)
+    for step in (2, 3, 4, 5, 6, 8, 9):
+        with pytest.raises(tiny.Killed):
+            run(broken, config=config, resume=True, progress=tiny.KillAt(step))
+    run(broken, config=config, resume=True)
+    assert_same_run(broken, whole)
 
 
 @pytest.mark.parametrize("rename", range(1, 4))
@@ -347,7 +372,7 @@ def test_a_signal_ends_the_run_after_its_step(tmp_path: Path, unbroken: Path, nu
     with pytest.raises(Interrupted, match="--resume"):
         run(tmp_path, progress=Send())
     _, header = Checkpoints(tmp_path / "pretrain" / "checkpoints").latest() or ({}, {})
-    assert header["step"] == 7, "nothing is lost"
+    assert header["step"] == 7, "nothing is lost, in the middle of the drawing lessons"
     assert not (tmp_path / "generator.safetensors").exists()
     run(tmp_path, resume=True)
     assert_same_run(tmp_path, unbroken)
@@ -358,13 +383,13 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path, unbroken: Path
     shutil.copytree(unbroken, folder)
     watch = tiny.Watch()
     run(folder, resume=True, progress=watch)
-    assert watch.steps == [12]
+    assert watch.steps == [15]
     assert_same_run(folder, unbroken)
 
 
 def test_resume_where_nothing_is_begins(tmp_path: Path, unbroken: Path) -> None:
-    run(tmp_path / "new", resume=True)
-    assert_same_run(tmp_path / "new", unbroken)
+    run(tmp_path, resume=True)
+    assert_same_run(tmp_path, unbroken)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(unbroken: Path) -> None:
@@ -386,6 +411,70 @@ def test_resume_with_other_settings_is_refused(unbroken: Path, changes: dict[str
 def test_resume_with_other_poses_is_refused(unbroken: Path) -> None:
     with pytest.raises(ConfigError, match=r"inputs\.poses"):
         pretrain(tiny.source_poses()[:-1], tiny.PRETRAIN, unbroken, resume=True)
+
+
+# --- the beta of the drawing lessons
+
+
+def test_lessons_without_a_beta_say_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    with pytest.raises(UsageError) as caught:
+        run(folder)
+    assert str(caught.value) == (
+        f"the drawing lessons need {folder / 'beta.safetensors'}: run `flexpose train-beta` into {folder} first, "
+        "or set keypoint_weight = 0"
+    )
+    assert not folder.exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize("changes", [{"keypoint_weight": 0.0}, {"lessons": ()}])
+def test_who_reads_no_joints_needs_no_beta(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = tmp_path / "bare"
+    watch = tiny.Watch()
+    run(folder, config=replace(tiny.PRETRAIN, **changes), progress=watch)
+    assert (folder / "generator.safetensors").exists()
+    assert not any("error_px" in figures for figures in watch.figures)
+    record = json.loads((folder / "pretrain" / "config.json").read_text(encoding="utf-8"))
+    assert set(record["inputs"]) == {"poses", "skeleton"}
+
+
+def test_a_beta_for_other_pictures_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    other = replace(tiny.BETA, line_width_px=1.5, margin=0.2, steps=1)
+    file = train_beta(tiny.source_poses(), other, folder)
+    with pytest.raises(UsageError) as caught:
+        run(folder)
+    assert str(caught.value) == (
+        f"{file} and a generator of these settings were trained on different pictures: "
+        "line_width_px 1.5 and 2.0, margin 0.2 and 0.1"
+    )
+    assert not (folder / "pretrain").exists()
+
+
+def test_a_broken_beta_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "beta.safetensors").write_bytes(b"broken")
+    with pytest.raises(DataError, match="no safetensors file"):
+        run(tmp_path)
+
+
+def test_resume_with_another_beta_is_refused(tmp_path: Path, unbroken: Path) -> None:
+    with pytest.raises(tiny.Killed):
+        run(tmp_path, progress=tiny.KillAt(8))
+    record = json.loads((tmp_path / "pretrain" / "config.json").read_text(encoding="utf-8"))
+    assert record["inputs"]["beta"] == read_header(unbroken / "beta.safetensors")["hash"]
+    train_beta(tiny.source_poses(), replace(tiny.BETA, steps=2), tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "beta.safetensors", tmp_path)
+    with pytest.raises(ConfigError, match=r"inputs\.beta"):
+        run(tmp_path, resume=True)
+    shutil.copy(unbroken / "beta.safetensors", tmp_path)
+    run(tmp_path, resume=True)
+    assert_same_run(tmp_path, unbroken)
+
+
+def test_poses_that_are_all_the_same_cannot_be_lessons(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="need poses that differ"):
+        pretrain(tiny.source_poses()[np.zeros(5, np.int64)], replace(tiny.PRETRAIN, flips=False), tmp_path)
+    assert not (tmp_path / "generator.safetensors").exists()
 
 
 # --- numbers that get lost
@@ -410,7 +499,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, at: int, *, before: bool, value: floa
     monkeypatch.setattr(_Trainer, "step", step)
 
 
-@pytest.mark.parametrize("at", [1, 7])
+@pytest.mark.parametrize("at", [5, 11])
 def test_lost_numbers_end_the_run_and_name_step_and_tensor(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
@@ -425,7 +514,27 @@ def test_lost_numbers_end_the_run_and_name_step_and_tensor(
     assert_same_run(tmp_path, unbroken)
 
 
-@pytest.mark.parametrize("at", [5, 11])
+def test_lost_numbers_of_the_flow_are_named(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = _Trainer.step
+
+    def step(self: _Trainer, number: int) -> dict[str, float]:
+        assert self.lessons is not None
+        if number == 1:
+            with torch.no_grad():
+                self.lessons.flow.velocity.outlet.bias[0] = float("nan")
+        return original(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Trainer, "step", step)
+        with pytest.raises(DataError, match=r"at step 1: .*first lost tensor: lessons/flow/velocity/"):
+            run(tmp_path)
+    run(tmp_path, resume=True)
+    assert_same_run(tmp_path, unbroken)
+
+
+@pytest.mark.parametrize("at", [5, 14])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_lost_weights_behind_a_good_loss_are_never_written(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch, at: int, value: float
@@ -439,7 +548,7 @@ def test_lost_weights_behind_a_good_loss_are_never_written(
     assert not (tmp_path / "generator.safetensors").exists()
     latest = Checkpoints(tmp_path / "pretrain" / "checkpoints").latest()
     assert latest is not None
-    assert latest[1]["step"] == {5: 3, 11: 9}[at]
+    assert latest[1]["step"] == {5: 3, 14: 12}[at]
     run(tmp_path, resume=True)
     assert_same_run(tmp_path, unbroken)
 
@@ -447,21 +556,49 @@ def test_lost_weights_behind_a_good_loss_are_never_written(
 # --- what is learned
 
 
-def test_lessons_teach_drawing() -> None:
-    """Eighty steps of lessons bring the loss of held-out codes well below that of the first steps."""
-    config = replace(tiny.PRETRAIN, warmup=((8, 0.8),), stages=((16, 0.008),), batch=10, warmup_lr=0.03)
+def test_lessons_teach_which_poses_there_are_and_to_draw_them() -> None:
+    """In the end the generator draws, of codes that it never saw, the poses that the flow gives for them."""
+    config = replace(
+        tiny.PRETRAIN,
+        z_dim=8,
+        w_dim=48,
+        flow_steps=150,
+        flow_batch=64,
+        flow_width=32,
+        flow_lr=0.005,
+        mapping_steps=300,
+        mapping_batch=64,
+        pairs=2000,
+        channel_max=16,
+        lessons=((8, 0.8), (16, 2.4)),
+        stages=(),
+        batch=16,
+        keypoint_weight=0.0,
+    )
     drawing = Drawing(load_skeleton("body13"), 16)
     poses = drawing.framed(tiny.source_poses()).normalized
     with torch.random.fork_rng(devices=[]):
-        trainer = _Trainer(config, PoseBatches(poses, drawing, 10, 0, flips=True))
-        losses = [trainer.step(step)["loss_drawing"] for step in range(80)]
-    assert np.median(losses[-10:]) < 0.5 * np.median(losses[:10])
+        trainer = _Trainer(config, PoseBatches(poses, drawing, 16, 0, flips=True))
+        figures = [trainer.step(step) for step in range(trainer.schedule.steps)]
+    lessons = trainer.lessons
+    assert lessons is not None
+    mapped, drawn = ([f[key] for f in figures if key in f] for key in ("mapping_rmse_px", "loss_drawing"))
+    assert np.median(mapped[-20:]) < 0.5 * np.median(mapped[:20])
+    assert np.median(drawn[-20:]) < 0.6 * np.median(drawn[50:60]), "from the first steps at 16 px on"
+    rng = np.random.default_rng(11)
+    starts = lessons.code.starts(64, rng)
+    targets = images_to_tensor(drawing.images(lessons.code.decode(lessons.flow.transport(starts))))
+    with torch.no_grad():
+        images = trainer.G_ema(torch.from_numpy(lessons.code.latents(starts, rng)))
+    own = pyramid_loss(images, targets).item()
+    others = pyramid_loss(images, targets.roll(1, 0)).item()
+    assert own < 0.6 * others
 
 
 def test_the_judge_learns_to_tell_pictures_from_noise() -> None:
     """With the generator left alone, real pictures score higher than its own after a few steps."""
     config = replace(
-        tiny.PRETRAIN, warmup=(), stages=((16, 1.0),), batch=10, judge_first_kimg=1.0, lr=0.01, fade_kimg=0.0
+        tiny.PRETRAIN, lessons=(), stages=((16, 1.0),), batch=10, judge_first_kimg=1.0, lr=0.01, fade_kimg=0.0
     )
     drawing = Drawing(load_skeleton("body13"), 16)
     poses = drawing.framed(tiny.source_poses()).normalized
@@ -477,7 +614,7 @@ def test_the_judge_learns_to_tell_pictures_from_noise() -> None:
 
 def test_average_follows_the_weights() -> None:
     """EMA: after its half-life of pictures the average has come half of the way."""
-    config = replace(tiny.PRETRAIN, ema_half_life_kimg=0.04, ema_rampup=1e9, batch=4)
+    config = replace(tiny.PRETRAIN, lessons=(), ema_half_life_kimg=0.04, ema_rampup=1e9, batch=4)
     drawing = Drawing(load_skeleton("body13"), 16)
     poses = drawing.framed(tiny.source_poses()).normalized
     with torch.random.fork_rng(devices=[]):
@@ -495,8 +632,32 @@ def test_average_follows_the_weights() -> None:
 def test_paper_s_schedule_without_lessons(tmp_path: Path) -> None:
     stages, mixing = ((8, 0.008), (16, 0.008)), 0.9
     config = replace(
-        tiny.PRETRAIN, warmup=(), stages=stages, noise="random", style_mixing=mixing, dtype="bfloat16"
+        tiny.PRETRAIN, lessons=(), stages=stages, noise="random", style_mixing=mixing, dtype="bfloat16"
     )
     file = run(tmp_path, config=config)
-    assert read_header(file, "generator")["facts"]["config"]["warmup"] == []
-    assert "loss_drawing" not in tiny.stats(tmp_path / "pretrain" / "stats.jsonl")[-1]
+    assert read_header(file, "generator")["facts"]["config"]["lessons"] == []
+    last = tiny.stats(tmp_path / "pretrain" / "stats.jsonl")[-1]
+    assert not last.keys() & {"loss_flow", "mapping_rmse_px", "loss_drawing", "error_px"}
+
+
+def test_lessons_alone(tmp_path: Path) -> None:
+    """Without a game: the joined generator is what is written, and truncation has a mean to pull to."""
+    file = run(tmp_path, config=replace(tiny.PRETRAIN, stages=()))
+    generator, _, header = load_generator(file)
+    assert header["facts"]["kimg"] == pytest.approx(0.02)
+    last = tiny.stats(tmp_path / "pretrain" / "stats.jsonl")[-1]
+    assert (last["step"], last["phase"]) == (9, "drawing")
+    assert "loss_g" not in last
+    checkpoint = load_file(tmp_path / "pretrain" / "checkpoints" / "000000009.safetensors")
+    head, embed = (
+        {kind: checkpoint[f"lessons/joints_ema/{name}.{kind}"].double() for kind in ("weight", "bias")}
+        for name in ("head", "embed")
+    )
+    # Equalised weights are divided by the root of the number of inputs: 8 to head, 26 to embed, 8 to the layer.
+    weight = embed["weight"] @ head["weight"] / np.sqrt(26 * 8) * np.sqrt(8)
+    bias = embed["weight"] @ head["bias"] / np.sqrt(26) + embed["bias"]
+    torch.testing.assert_close(generator.mapping.layers[1].weight.double(), weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(generator.mapping.layers[1].bias.double(), bias, rtol=1e-5, atol=1e-6)
+    w = generator.map(torch.randn(4000, 8))
+    assert ((w.mean(0) - generator.mapping.w_avg).abs() < 5 * w.std(0) * np.sqrt(2 / 4000) + 1e-6).all()
+    assert generator.mapping.w_avg.any()

@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from flexpose.drawing import Drawing
+from flexpose.models import Regressor, RegressorConfig
 from flexpose.pretrain.data import PoseBatches, step_seed
 from flexpose.pretrain.loop import _Trainer
-from flexpose.pretrain.warmup import PoseCode, pyramid_loss
 from flexpose.skeleton import load_skeleton
 
 from .. import tiny
@@ -23,11 +23,18 @@ DRAWING = Drawing(load_skeleton("body13"), 16)
 
 
 def trainer(**changes: Any) -> _Trainer:
-    settings = {"warmup": (), "stages": ((8, 0.04), (16, 0.04)), "judge_first_kimg": 0.0, "style_mixing": 0.0}
+    settings = {
+        "lessons": (),
+        "stages": ((8, 0.04), (16, 0.04)),
+        "judge_first_kimg": 0.0,
+        "style_mixing": 0.0,
+    }
     config = replace(tiny.PRETRAIN, **(settings | changes))
     poses = DRAWING.framed(tiny.source_poses()).normalized
     with torch.random.fork_rng(devices=[]):
-        made = _Trainer(config, PoseBatches(poses, DRAWING, config.batch, config.seed, flips=True))
+        beta = Regressor(RegressorConfig(size_px=16, num_keypoints=13, width=8)).requires_grad_(False)
+        batches = PoseBatches(poses, DRAWING, config.batch, config.seed, flips=True)
+        made = _Trainer(config, batches, beta)
     with torch.no_grad():
         for network in (made.G, made.D):
             for name, parameter in network.named_parameters():
@@ -63,7 +70,7 @@ def pictures(generator: Any, z: torch.Tensor, resolution: int, fade: float) -> t
 def test_generator_s_step(step: int, resolution: int, fade: float) -> None:
     """Non-saturating loss; Adam's first step with beta1 = 0 goes by the rate against the sign of the gradient."""
     made = trainer()
-    assert made.schedule.at(step) == (resolution, pytest.approx(fade))
+    assert made.schedule.at(step)[2:] == (resolution, pytest.approx(fade))
     before, judge = copy.deepcopy(made.G), copy.deepcopy(made.D)
     (z, _) = draws(made, step, 2)
     loss = -F.logsigmoid(judge(pictures(before, z, resolution, fade), fade=fade)).mean()
@@ -90,7 +97,7 @@ def test_generator_s_step(step: int, resolution: int, fade: float) -> None:
 def test_judge_s_gradient(monkeypatch: pytest.MonkeyPatch, step: int, r1: bool) -> None:
     """Logistic loss, and on every second step R1 with gamma by the number of pixels, twice its weight."""
     made = trainer(judge_first_kimg=10.0, r1_gamma=3.0)
-    resolution, fade = made.schedule.at(step)
+    _, _, resolution, fade = made.schedule.at(step)
     judge = copy.deepcopy(made.D)
     (z,) = draws(made, step, 1)
     with torch.no_grad():
@@ -134,37 +141,144 @@ def test_rate_of_the_judge_follows_lazy_regularisation() -> None:
     assert group["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
 
 
-def test_lesson(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the codes are real poses', half random; the targets are the poses that the codes stand for."""
-    made = trainer(warmup=((8, 0.02), (16, 0.02)))
-    step = 6
-    assert made.schedule.at(step) == (16, 1.0)
-    code = PoseCode(made.batches.with_mirrored(), 8)
-    rng = np.random.default_rng((0, 5, step))
-    real = code.latents(made.batches.poses(step)[:2], rng)
-    z = np.concatenate([real, rng.standard_normal((2, 8), np.float32)])
-    targets = torch.from_numpy(DRAWING.images(code.poses(z))) / 127.5 - 1
-    expected = pyramid_loss(pictures(made.G, torch.from_numpy(z), 16, 1.0), targets)
-    gradients = torch.autograd.grad(expected, list(made.G.parameters()), allow_unused=True)
-    before = copy.deepcopy(made.D.state_dict())
-    monkeypatch.setattr(made.opt_g, "step", lambda: None)
-    assert made.step(step)["loss_drawing"] == pytest.approx(expected.item(), rel=1e-5)
-    for parameter, gradient in zip(made.G.parameters(), gradients, strict=True):
-        if gradient is not None:
-            assert parameter.grad is not None
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-4)
-    assert {group["lr"] for group in made.opt_g.param_groups} == {made.schedule.warmup_lr(step)}
-    for name, tensor in made.D.state_dict().items():
-        assert torch.equal(tensor, before[name])
+# --- phases
 
 
-def test_the_game_forgets_the_lessons_moments() -> None:
-    made = trainer(warmup=((8, 0.012),))
-    for step in range(3):
+# Steps: flow 0 and 1, mapping 2 and 3, drawing 4 and 5 at 8 px, 6 and 7 at 16 px; the game from 8 on, or none.
+PHASES: dict[str, Any] = {"lessons": ((8, 0.008), (16, 0.008)), "ema_rampup": 1.0}
+
+
+def parts(made: _Trainer) -> dict[str, dict[str, torch.Tensor]]:
+    assert made.lessons is not None
+    modules = {
+        "G": made.G,
+        "D": made.D,
+        "G_ema": made.G_ema,
+        "joints": made.lessons.joints,
+        "joints_ema": made.lessons.joints_ema,
+        "flow": made.lessons.flow.velocity,
+    }
+    return {name: copy.deepcopy(dict(module.state_dict())) for name, module in modules.items()}
+
+
+def test_each_phase_trains_its_own_part() -> None:
+    made = trainer(**PHASES)
+    moved, figures = [], []
+    for step in range(9):
+        before = parts(made)
+        figures.append(set(made.step(step)))
+        after = parts(made)
+        moved.append(
+            {
+                name
+                for name, tensors in after.items()
+                if any(not torch.equal(tensor, before[name][key]) for key, tensor in tensors.items())
+            }
+        )
+    # The average of G is made equal to G at the first step, when the biases of this test are new to it.
+    assert moved[0] == {"flow", "G_ema"}
+    assert moved[1] == {"flow"}
+    assert moved[2:4] == [{"G", "joints", "G_ema", "joints_ema"}] * 2
+    assert moved[4:8] == [{"G", "joints", "G_ema", "joints_ema"}] * 4
+    assert moved[8] - {"joints_ema"} == {"G", "D", "G_ema"}
+    assert figures[:4] == [{"loss_flow"}] * 2 + [{"mapping_rmse_px"}] * 2
+    assert figures[4:6] == [{"loss_drawing"}] * 2
+    assert figures[6:8] == [{"loss_drawing", "error_px"}] * 2
+    assert {"loss_g", "loss_d", "real", "fake"} <= figures[8]
+
+
+def test_lessons_are_told_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(**PHASES)
+    assert made.lessons is not None
+    seen: list[Any] = []
+    monkeypatch.setattr(made.lessons.flow, "step", lambda step: seen.append(("flow", step)) or 0.0)
+    monkeypatch.setattr(made.lessons, "mapping_step", lambda step: seen.append(("mapping", step)) or 0.0)
+
+    def drawing(step: int, resolution: int, *, share: float, since: int) -> dict[str, float]:
+        seen.append((step, resolution, pytest.approx(share), since))
+        return {}
+
+    monkeypatch.setattr(made.lessons, "drawing_step", drawing)
+    for step in range(8):
         made.step(step)
-    assert all(state["step"] == 3 for state in made.opt_g.state.values())
-    made.step(3)
+    cosine = [0.5 + 0.5 * np.cos(np.pi * i / 4) for i in range(4)]
+    assert seen == [
+        *(("flow", 0), ("flow", 1), ("mapping", 0), ("mapping", 1)),
+        *((4, 8, cosine[0], 0), (5, 8, cosine[1], 1), (6, 16, cosine[2], 0), (7, 16, cosine[3], 1)),
+    ]
+
+
+@pytest.mark.parametrize("stages", [(), ((16, 0.008),)])
+def test_the_halves_are_joined_at_the_end_of_the_lessons(stages: Any) -> None:
+    """What both networks draw from z is what head and embed make of it, from that step on."""
+    made = trainer(**PHASES, stages=stages)
+    lessons = made.lessons
+    assert lessons is not None
+    for step in range(8):
+        made.step(step)
+        halves = ((made.G, lessons.joints), (made.G_ema, lessons.joints_ema))
+        z = torch.randn(5, 8)
+        for generator, joints in halves:
+            w = generator.mapping.finish(joints.embed(joints.head(generator.mapping(z, stop=1))), 2)
+            assert torch.allclose(w, generator.map(z), atol=1e-4) == (step == 7)
+    for generator, _ in halves:
+        w = torch.cat([generator.map(torch.randn(500, 8)) for _ in range(8)])
+        torch.testing.assert_close(generator.mapping.w_avg, w.mean(0), rtol=0, atol=0.1)
+        assert generator.mapping.w_avg.any()
+
+
+def test_the_average_of_the_lessons_counts_their_pictures() -> None:
+    """Until the first picture it is G itself; then its half-life is all pictures so far, but not more than is set."""
+    made = trainer(**PHASES, ema_half_life_kimg=0.01)
+    assert made.lessons is not None
+    for step in range(4):
+        made.step(step)
+    for name, tensor in made.G_ema.state_dict().items():
+        assert torch.equal(tensor, made.G.state_dict()[name])
+    for step, half_life in ((4, 4), (5, 8), (6, 10)):
+        old = [p.clone() for p in (*made.G_ema.parameters(), *made.lessons.joints_ema.parameters())]
+        made.step(step)
+        new = [*made.G_ema.parameters(), *made.lessons.joints_ema.parameters()]
+        now = [*made.G.parameters(), *made.lessons.joints.parameters()]
+        keep = 0.5 ** (4 / half_life)
+        for before, average, value in zip(old, new, now, strict=True):
+            torch.testing.assert_close(average, keep * before + (1 - keep) * value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_game_has_moments_of_its_own() -> None:
+    made = trainer(**PHASES)
+    for step in range(8):
+        made.step(step)
+    assert not made.opt_g.state
+    assert not made.opt_d.state
+    made.step(8)
+    assert made.opt_g.state
     assert all(state["step"] == 1 for state in made.opt_g.state.values())
+
+
+def test_what_a_grid_shows() -> None:
+    """Thirty-six pictures of the average from codes that never change, with the halves joined for it."""
+    made = trainer(**PHASES)
+    lessons = made.lessons
+    assert lessons is not None
+    for step in range(7):
+        made.step(step)
+    z = torch.from_numpy(np.random.default_rng((0, 4)).standard_normal((36, 8), np.float32))
+    joints = lessons.joints_ema
+    with torch.no_grad():
+        w = made.G_ema.mapping.finish(joints.embed(joints.head(made.G_ema.mapping(z, stop=1))), 2)
+        images = made.G_ema.synthesize(made.G_ema.styles(w)).numpy()
+    pixels = np.clip(np.round((images + 1) * 127.5), 0, 255).transpose(0, 2, 3, 1)
+    grid = made.grid(6)
+    assert grid.shape == (4 * 16 + 3, 9 * 16 + 8, 3)
+    for i in (0, 8, 9, 35):
+        row, column = divmod(i, 9)
+        tile = grid[17 * row : 17 * row + 16, 17 * column : 17 * column + 16]
+        np.testing.assert_allclose(tile.astype(float), pixels[i], atol=1)
+    assert made.grid(4).shape == (4 * 8 + 3, 9 * 8 + 8, 3)
+
+
+# --- codes and pictures of the game
 
 
 def test_mean_code_is_tracked() -> None:

@@ -321,7 +321,7 @@ def test_a_source_that_is_gone_can_be_named(
 
 
 def test_another_source_is_refused(adapted: Path, source: Path, tmp_path: Path) -> None:
-    pretrain(tiny.source_poses(), replace(tiny.PRETRAIN, seed=1), tmp_path)
+    pretrain(tiny.source_poses(), replace(tiny.PRETRAIN, lessons=()), tmp_path)
     shutil.copy(source / "beta.safetensors", tmp_path)
     with pytest.raises(UsageError, match="was trained on the source"):
         sample(adapted, config(), source=tmp_path)

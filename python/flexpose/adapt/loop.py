@@ -26,7 +26,7 @@ from ..models import Transfer
 from ..poses.mixup import mixup_poses, shrunken_mix_fraction
 from ..pretrain.beta import load_beta
 from ..pretrain.data import images_to_tensor
-from ..pretrain.loop import load_generator
+from ..pretrain.files import load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, read_keypoints

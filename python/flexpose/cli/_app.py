@@ -75,7 +75,7 @@ def _options(
 ) -> None:
     """Carry a pose prior over to a new domain from a dozen guide poses, without a single picture.
 
-    The usual way: `pretrain` and `train-beta` on many source poses, `adapt` to a few guide
+    The usual way: `train-beta` and then `pretrain` on many source poses, `adapt` to a few guide
     poses of the target, `sample`, `evaluate`. `flexpose demo` does all of it on made-up poses.
 
     Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 disk or memory, 5 device, 130 interrupted.
@@ -83,8 +83,8 @@ def _options(
 
 
 _RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
-app.command("pretrain", rich_help_panel=_RUN)(pretrain_cli)
 app.command("train-beta", rich_help_panel=_RUN)(train_beta_cli)
+app.command("pretrain", rich_help_panel=_RUN)(pretrain_cli)
 app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
 app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)

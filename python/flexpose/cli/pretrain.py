@@ -35,6 +35,8 @@ def pretrain_cli(
 ) -> None:
     """Learn the distribution of many source poses: writes RUN/generator.safetensors.
 
+    The presets learn to draw from RUN/beta.safetensors, which `flexpose train-beta` makes: run that first.
+
     Example: `flexpose pretrain person_keypoints_train2017.json runs/coco --preset cpu-hour`
     """
     from flexpose.poses import read_poses

@@ -33,7 +33,9 @@ def train_beta_cli(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the reader of joints (beta) for the pictures of RUN's generator: writes RUN/beta.safetensors.
+    """Train the reader of joints (beta): writes RUN/beta.safetensors, from which `flexpose pretrain` learns then.
+
+    Both need the same drawing (size, lines, frame); presets of the same name have it.
 
     Example: `flexpose train-beta person_keypoints_train2017.json runs/coco --preset cpu-hour`
     """

@@ -29,9 +29,15 @@ class MappingNetwork(nn.Module):
         self.layers = nn.ModuleList(EqualLinear(a, b, activate=True) for a, b in pairwise(widths))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map [N, z_dim] to [N, w_dim]."""
+    def forward(self, z: Tensor, *, stop: int | None = None) -> Tensor:
+        """Map [N, z_dim] to [N, w_dim], or to what leaves the first `stop` layers."""
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.layers:
+        for layer in self.layers[:stop]:
+            x = layer(x)
+        return x
+
+    def finish(self, x: Tensor, start: int) -> Tensor:
+        """Take [N, w_dim], what enters layer `start` (0-based), through the rest."""
+        for layer in self.layers[start:]:
             x = layer(x)
         return x

@@ -2,7 +2,8 @@
 
 from .beta import BETA_PRESETS, BetaConfig, load_beta, train_beta
 from .config import PRESETS, PretrainConfig
-from .loop import load_generator, pretrain
+from .files import load_generator
+from .loop import pretrain
 
 __all__ = [
     "BETA_PRESETS",

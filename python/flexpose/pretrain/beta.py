@@ -33,7 +33,7 @@ from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
 from .augment import stretch_and_turn
 from .data import PoseBatches, holdout_split, images_to_tensor, step_seed
-from .loop import load_generator
+from .files import load_generator
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -81,6 +81,7 @@ class BetaConfig:
 BETA_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"size_px": 32, "width": 16, "steps": 800, "batch": 64, "checkpoint_steps": 200},
     "cpu-hour": {"size_px": 64, "width": 32, "steps": 4000},
+    "body13-64": {"size_px": 64, "width": 32, "steps": 6000},
 }
 """Named settings of `flexpose train-beta --preset`, beside those of `pretrain`."""
 

@@ -15,10 +15,10 @@ __all__ = ["PRESETS", "PretrainConfig"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PretrainConfig:
-    """Source training: drawing lessons (`warmup`), then StyleGAN2's protocol through the resolutions of `stages`.
+    """Source training: three lessons if `lessons` says how long to draw, then StyleGAN2's game through `stages`.
 
-    Lengths are in kimg, thousands of real pictures shown to the discriminator. The time of a schedule is the
-    machine's affair; its result is not.
+    One of the two may be empty. The lengths of drawing and of the game are in kimg, thousands of pictures that alpha
+    draws for the generator to learn from. The time of a schedule is the machine's affair; its result is not.
     """
 
     skeleton: str = "body13"
@@ -32,12 +32,20 @@ class PretrainConfig:
     mapping_layers: int = 4
     channel_base: int = 1024
     channel_max: int = 128
-    stages: tuple[tuple[int, float], ...] = ((64, 1000.0),)  # (resolution, kimg), coarse to fine
+    lessons: tuple[tuple[int, float], ...] = ()  # of drawing: (resolution, kimg); () is the paper's training
+    stages: tuple[tuple[int, float], ...] = ((64, 1000.0),)  # of the adversarial game: (resolution, kimg)
+    flow_steps: int = 2000  # of the pose flow, the first lesson
+    flow_batch: int = 512
+    flow_width: int = 384
+    flow_lr: float = 0.001
+    mapping_steps: int = 6000  # from z to joints, the second
+    mapping_batch: int = 512
+    mapping_lr: float = 0.03
+    pairs: int = 300_000  # of z and joints, made by the flow for it
+    pose_layers: int = 5  # layers of the mapping network before the joints
+    lessons_lr: float = 0.06  # of drawing, the third
+    keypoint_weight: float = 10.0  # of the joints that beta reads, in the drawing lessons at size_px
     fade_kimg: float = 10.0  # at the start of each stage but the first
-    warmup: tuple[
-        tuple[int, float], ...
-    ] = ()  # drawing lessons: (resolution, kimg); () is the paper's training
-    warmup_lr: float = 0.06
     judge_first_kimg: float = 0.0  # after the lessons: pictures for the discriminator alone
     batch: int = 32
     lr: float = 0.0025
@@ -55,26 +63,40 @@ class PretrainConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
     snapshot_kimg: float = 20.0
-    checkpoint_kimg: float = 5.0
+    checkpoint_kimg: float = 5.0  # as many steps between checkpoints also where nothing is drawn
 
     def __post_init__(self) -> None:
         self.generator_config()
-        sides = [side for side, _ in self.stages]
-        if not sides or sides != sorted(set(sides)) or sides[-1] != self.size_px or sides[0] < 8:
-            raise ConfigError(f"stages must grow from >= 8 to size_px = {self.size_px}, got {sides}")
-        if any(side & (side - 1) for side in sides) or any(kimg <= 0 for _, kimg in self.stages):
-            raise ConfigError(f"stages must be powers of two with kimg > 0, got {self.stages}")
-        if any(side & (side - 1) or not 8 <= side <= self.size_px or kimg <= 0 for side, kimg in self.warmup):
+        if not (self.lessons or self.stages):
+            raise ConfigError("lessons or stages must say what to train, got neither")
+        for name in ("lessons", "stages"):
+            parts: tuple[tuple[int, float], ...] = getattr(self, name)
+            sides = [side for side, _ in parts]
+            grows = sides == sorted(set(sides)) and all(side >= 8 and not side & (side - 1) for side in sides)
+            if parts and not (grows and sides[-1] == self.size_px and all(kimg > 0 for _, kimg in parts)):
+                raise ConfigError(
+                    f"{name} must be [resolution, kimg > 0] with powers of two that grow from >= 8 to "
+                    f"size_px = {self.size_px}, got {[list(part) for part in parts]}"
+                )
+        if self.lessons and not 1 <= self.pose_layers < self.mapping_layers:
             raise ConfigError(
-                f"warmup must be powers of two from 8 to size_px with kimg > 0, got {self.warmup}"
+                f"pose_layers must be from 1 to mapping_layers - 1 = {self.mapping_layers - 1}, got {self.pose_layers}"
             )
-        if self.warmup and min(self.batch, self.z_dim) < 2:
-            raise ConfigError(f"warmup needs batch and z_dim >= 2, got {self.batch} and {self.z_dim}")
+        if self.lessons and min(self.batch, self.z_dim) < 2:
+            raise ConfigError(f"lessons need batch and z_dim >= 2, got {self.batch} and {self.z_dim}")
         positive = (
             "line_width_px",
             "batch",
             "lr",
-            "warmup_lr",
+            "flow_steps",
+            "flow_batch",
+            "flow_width",
+            "flow_lr",
+            "mapping_steps",
+            "mapping_batch",
+            "mapping_lr",
+            "pairs",
+            "lessons_lr",
             "mapping_lr_multiplier",
             "r1_every",
             "ema_half_life_kimg",
@@ -87,6 +109,7 @@ class PretrainConfig:
         for name in (
             "fade_kimg",
             "judge_first_kimg",
+            "keypoint_weight",
             "r1_gamma",
             "joint_radius_px",
             "margin",
@@ -101,8 +124,8 @@ class PretrainConfig:
 
     @property
     def total_kimg(self) -> float:
-        """Length of the whole schedule."""
-        return sum(kimg for _, kimg in (*self.warmup, *self.stages))
+        """Pictures of the whole schedule, in thousands."""
+        return sum(kimg for _, kimg in (*self.lessons, *self.stages))
 
     def generator_config(self) -> GeneratorConfig:
         """Sizes of the generator."""
@@ -111,30 +134,47 @@ class PretrainConfig:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # A minute or two on two cores: the demo and the tests.
+    # A few minutes on two cores: the demo and the tests.
     "tiny": {
         "size_px": 32,
-        "z_dim": 32,
-        "w_dim": 64,
-        "mapping_layers": 2,
+        "z_dim": 64,
+        "w_dim": 128,
+        "mapping_layers": 5,
         "channel_base": 512,
         "channel_max": 64,
-        "warmup": ((16, 30.0), (32, 20.0)),
-        "stages": ((32, 10.0),),
-        "judge_first_kimg": 2.0,
-        "style_mixing": 0.0,
+        "flow_steps": 400,
+        "flow_batch": 256,
+        "flow_width": 128,
+        "mapping_steps": 1000,
+        "mapping_batch": 256,
+        "pairs": 50_000,
+        "pose_layers": 3,
+        "lessons": ((16, 20.0), (32, 40.0)),
+        "stages": (),
         "snapshot_kimg": 5.0,
         "ema_half_life_kimg": 2.0,
     },
     # About an hour on two cores in bfloat16.
     "cpu-hour": {
         "size_px": 64,
+        "z_dim": 64,
+        "w_dim": 256,
+        "mapping_layers": 8,
         "channel_base": 1024,
         "channel_max": 128,
-        "warmup": ((16, 100.0), (32, 40.0), (64, 40.0)),
-        "stages": ((64, 100.0),),
-        "judge_first_kimg": 10.0,
-        "style_mixing": 0.0,
+        "lessons": ((16, 20.0), (32, 20.0), (64, 150.0)),
+        "stages": (),
+    },
+    # Some three hours: the generator that ships with the package.
+    "body13-64": {
+        "size_px": 64,
+        "z_dim": 64,
+        "w_dim": 384,
+        "mapping_layers": 8,
+        "channel_base": 2048,
+        "channel_max": 192,
+        "lessons": ((16, 40.0), (32, 30.0), (64, 380.0)),
+        "stages": (),
     },
 }
 """Named settings of `flexpose pretrain --preset`."""

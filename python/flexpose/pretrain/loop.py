@@ -1,4 +1,4 @@
-"""Source training: g_s learns the distribution of the drawn source poses."""
+"""Source training: g_s learns the distribution of the drawn source poses, from lessons, by the game, or both."""
 
 from __future__ import annotations
 
@@ -15,127 +15,49 @@ from torch.nn import functional as F
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
-    content_hash,
     flat,
     flat_optimiser,
-    load_as,
     load_module,
     load_optimiser,
-    load_tensors,
     not_finite,
-    save_tensors,
     take,
 )
 from ..config import config_dict
 from ..drawing import Drawing
-from ..errors import DataError
-from ..models import Discriminator, Generator, GeneratorConfig
+from ..errors import DataError, UsageError
+from ..models import Discriminator, Generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
+from .beta import load_beta
+from .code import PoseCode
 from .data import PoseBatches, holdout_split, step_seed
-from .warmup import PoseCode, pyramid_loss
+from .files import save_generator
+from .lessons import Lessons
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from ..models import Regressor
     from ..poses import PoseSet
     from .config import PretrainConfig
 
-__all__ = ["load_generator", "pretrain", "save_generator"]
+__all__ = ["pretrain"]
 
 _GRID = 36
 _ADAM_BETAS = (0.0, 0.99)
 
 
-def save_generator(path: str | PathLike[str], generator: Generator, drawing: Drawing, **facts: Any) -> str:
-    """Publish a generator with its sizes and its drawing; returns the content hash that adapters are bound to."""
-    tensors = generator.state_dict()
-    digest = content_hash(tensors)
-    header = {
-        "kind": "generator",
-        "generator": config_dict(generator.config),
-        "drawing": drawing.header(),
-        "hash": digest,
-        "facts": facts,
-    }
-    save_tensors(path, tensors, header)
-    return digest
-
-
-def load_generator(path: str | PathLike[str]) -> tuple[Generator, Drawing, dict[str, Any]]:
-    """Read (generator, drawing, header) from a generator file or the run folder that holds one.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it is no generator of flexpose, or its content is not what its header says.
-    """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "generator.safetensors"
-    tensors, header = load_tensors(file, "generator")
-    generator = load_as(
-        lambda: Generator(GeneratorConfig(**header["generator"])),
-        tensors,
-        header,
-        path=file,
-        sizes="generator",
-    )
-    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
-    if drawing.size_px != generator.config.size_px:
-        raise DataError(
-            f"expected pictures of {generator.config.size_px} px, got {drawing.size_px}",
-            path=file,
-            field="drawing",
-        )
-    generator.eval().requires_grad_(False)
-    return generator, drawing, header
-
-
-class _Schedule:
-    """Where a step stands: in the lessons or in the game, at which resolution, and how far that is faded in."""
-
-    def __init__(self, config: PretrainConfig) -> None:
-        self.config = config
-        self.sides = [side for side, _ in (*config.warmup, *config.stages)]
-        self.ends: list[int] = []
-        total = 0
-        for _, kimg in (*config.warmup, *config.stages):
-            total += math.ceil(kimg * 1000 / config.batch)
-            self.ends.append(total)
-        self.game = self.ends[len(config.warmup) - 1] if config.warmup else 0  # the first adversarial step
-
-    @property
-    def steps(self) -> int:
-        return self.ends[-1]
-
-    def at(self, step: int) -> tuple[int, float]:
-        """(resolution, fade) of a 0-based step."""
-        stage = next(i for i, end in enumerate(self.ends) if step < end)
-        begin = self.ends[stage - 1] if stage else 0
-        fade_steps = self.config.fade_kimg * 1000 / self.config.batch
-        grown = stage > len(self.config.warmup) and fade_steps > 0
-        return self.sides[stage], min(1.0, (step - begin + 1) / fade_steps) if grown else 1.0
-
-    def warmup_lr(self, step: int) -> float:
-        """Cosine from `warmup_lr` to the game's rate, after a hundred steps of warming up."""
-        high, low = self.config.warmup_lr, self.config.lr
-        share = 0.5 + 0.5 * math.cos(math.pi * step / self.game)
-        return (low + (high - low) * share) * min(1.0, (step + 1) / 100)
-
-    def judge_alone(self, step: int) -> bool:
-        """Whether the discriminator learns alone at this step, so that its first word is worth something."""
-        return (step - self.game) * self.config.batch < self.config.judge_first_kimg * 1000
-
-
 class _Trainer:
-    """The networks, their optimisers and one step of both."""
+    """The networks, their optimisers and one step of whatever the schedule says."""
 
-    def __init__(self, config: PretrainConfig, batches: PoseBatches) -> None:
+    def __init__(self, config: PretrainConfig, batches: PoseBatches, beta: Regressor | None = None) -> None:
         self.config, self.batches = config, batches
-        self.schedule = _Schedule(config)
+        self.schedule = Schedule(config)
         self.dtype: Any = compute_dtype(config.dtype)
         torch.manual_seed(step_seed(config.seed, 0))
         self.G = Generator(config.generator_config())
@@ -143,8 +65,16 @@ class _Trainer:
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         mapping = list(self.G.mapping.parameters())
         rest = [p for name, p in self.G.named_parameters() if not name.startswith("mapping.")]
-        self.opt_g = torch.optim.Adam([{"params": mapping}, {"params": rest}], lr=config.lr, eps=1e-8)
-        self.code = PoseCode(batches.with_mirrored(), config.z_dim) if config.warmup else None
+        groups: list[dict[str, Any]] = [
+            {"params": mapping, "lr": config.lr * config.mapping_lr_multiplier},
+            {"params": rest},
+        ]
+        self.opt_g = torch.optim.Adam(groups, lr=config.lr, betas=_ADAM_BETAS, eps=1e-8)
+        self.lessons: Lessons | None = None
+        if config.lessons:
+            code = PoseCode(batches.with_mirrored(), config.z_dim)
+            dtype: Any = self.dtype
+            self.lessons = Lessons(config, self.G, self.G_ema, batches, code, beta, dtype)
         # Lazy R1: StyleGAN2, appendix B; the optimiser's time constants follow the share of regularised steps.
         ratio = config.r1_every / (config.r1_every + 1)
         betas = (_ADAM_BETAS[0] ** ratio, _ADAM_BETAS[1] ** ratio)
@@ -154,11 +84,15 @@ class _Trainer:
         tensors: dict[str, Tensor] = {}
         for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
             tensors |= flat(name, module.state_dict())
+        if self.lessons is not None:
+            tensors |= flat("lessons", self.lessons.state())
         return tensors | flat_optimiser("opt_g", self.opt_g) | flat_optimiser("opt_d", self.opt_d)
 
     def load(self, tensors: dict[str, Tensor], path: Path) -> None:
         for name, module in (("G", self.G), ("D", self.D), ("G_ema", self.G_ema)):
             load_module(module, take(tensors, name), path=path)
+        if self.lessons is not None:
+            self.lessons.load(take(tensors, "lessons"), path)
         load_optimiser(self.opt_g, take(tensors, "opt_g"))
         load_optimiser(self.opt_d, take(tensors, "opt_d"))
 
@@ -188,46 +122,25 @@ class _Trainer:
     def step(self, step: int) -> dict[str, float]:
         """One step of the schedule; returns the losses."""
         torch.manual_seed(step_seed(self.config.seed, 1, step))
-        if step < self.schedule.game:
-            figures = self._lesson(step)
-        else:
-            if step == self.schedule.game:
-                self.opt_g.state.clear()
+        moment = self.schedule.at(step)
+        if self.lessons is None or moment.phase == "game":
             figures = self._round(step)
+        elif moment.phase == "flow":
+            figures = {"loss_flow": self.lessons.flow.step(moment.since)}
+        elif moment.phase == "mapping":
+            figures = {"mapping_rmse_px": self.lessons.mapping_step(moment.since)}
+        else:
+            share = self.schedule.drawing_share(step)
+            figures = self.lessons.drawing_step(step, moment.resolution, share=share, since=moment.since)
         self._average(step)
+        if self.lessons is not None and step + 1 == self.schedule.begin("game"):
+            self.lessons.join()
         return figures
-
-    def _set_generator_rate(self, mapping_lr: float, lr: float, betas: tuple[float, float]) -> None:
-        for group, rate in zip(self.opt_g.param_groups, (mapping_lr, lr), strict=True):
-            group["lr"], group["betas"] = rate, betas
-
-    def _lesson(self, step: int) -> dict[str, float]:
-        """Draw what a linear code of the poses says; half of the codes are real poses', half are random."""
-        if self.code is None:
-            raise ValueError("a lesson needs warmup stages")
-        resolution, _ = self.schedule.at(step)
-        rate = self.schedule.warmup_lr(step)
-        self._set_generator_rate(rate, rate, (0.9, 0.99))
-        rng = np.random.default_rng((self.config.seed, 5, step))
-        half = self.config.batch // 2
-        real = self.code.latents(self.batches.poses(step)[:half], rng)
-        free = rng.standard_normal((self.config.batch - half, self.config.z_dim), np.float32)
-        z = np.concatenate([real, free])
-        targets = self.batches.drawn(self.code.poses(z), resolution)
-        styles = self.G.styles(self.G.map(torch.from_numpy(z)))
-        images = self.G.synthesize(styles, noise="none", dtype=self.dtype, last_resolution=resolution)
-        loss = pyramid_loss(images, targets)
-        self.opt_g.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self.opt_g.step()
-        return {"loss_drawing": loss.item()}
 
     def _round(self, step: int) -> dict[str, float]:
         """One generator and one discriminator step of the adversarial game."""
-        resolution, fade = self.schedule.at(step)
+        _, _, resolution, fade = self.schedule.at(step)
         judge = {"dtype": self.dtype, "fade": fade}
-        lr = self.config.lr
-        self._set_generator_rate(lr * self.config.mapping_lr_multiplier, lr, _ADAM_BETAS)
         figures = {}
         if not self.schedule.judge_alone(step):
             self.D.requires_grad_(False)
@@ -266,27 +179,28 @@ class _Trainer:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        shown = (step + 1) * self.config.batch
+        shown = self.schedule.pictures(step + 1)
         half_life = min(self.config.ema_half_life_kimg * 1000, shown * self.config.ema_rampup)
-        keep = 0.5 ** (self.config.batch / max(half_life, 1e-8))
+        keep = 0.5 ** (self.config.batch / max(half_life, 1e-8)) if shown else 0.0
         for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
             average.lerp_(value, 1 - keep)
         for copied, current in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
             copied.copy_(current)
+        if self.lessons is not None:
+            self.lessons.average(keep)
 
-
-def _grid(
-    generator: Generator, resolution: int, seed: int, dtype: Any
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    z = torch.from_numpy(
-        np.random.default_rng((seed, 4)).standard_normal((_GRID, generator.config.z_dim), np.float32)
-    )
-    with torch.inference_mode():
-        images = generator.synthesize(
-            generator.styles(generator.map(z)), dtype=dtype, last_resolution=resolution
-        )
-    pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return image_grid(pixels.permute(0, 2, 3, 1).contiguous().numpy(), 9)
+    def grid(self, step: int) -> NDArray[np.uint8]:
+        """[H, W, 3]: what the average of G draws from fixed z after `step`; joins the halves of lessons under way."""
+        resolution = self.schedule.at(step).resolution
+        if self.lessons is not None and step < self.schedule.begin("game"):
+            self.lessons.join()
+        rng = np.random.default_rng((self.config.seed, 4))
+        z = torch.from_numpy(rng.standard_normal((_GRID, self.config.z_dim), np.float32))
+        with torch.inference_mode():
+            styles = self.G_ema.styles(self.G_ema.map(z))
+            images = self.G_ema.synthesize(styles, dtype=self.dtype, last_resolution=resolution)
+        pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return image_grid(pixels.permute(0, 2, 3, 1).contiguous().numpy(), 9)
 
 
 def pretrain(
@@ -302,7 +216,8 @@ def pretrain(
     Args:
         poses: the source set; poses without all keypoints are left out, and counted in ``stats.jsonl``.
         config: the settings.
-        run_dir: gets ``generator.safetensors`` and the folder ``pretrain`` (config, stats, grids, checkpoints).
+        run_dir: holds the ``beta.safetensors`` of the drawing lessons; gets ``generator.safetensors`` and the folder
+            ``pretrain`` (config, stats, grids, checkpoints).
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each step.
 
@@ -310,9 +225,11 @@ def pretrain(
         The path of ``generator.safetensors``.
 
     Raises:
-        UsageError: the folder holds a run and `resume` is False.
-        ConfigError: the resumed run had other settings or poses.
-        DataError: no usable poses, or the training lost its numbers (names the step and the tensor).
+        UsageError: the folder holds a run and `resume` is False; or the drawing lessons find no beta in `run_dir`, or
+            one for other pictures.
+        ConfigError: the resumed run had other settings, poses or another beta.
+        DataError: no usable poses, lessons from poses that are all the same, or the training lost its numbers (names
+            the step and the tensor).
         Interrupted: SIGINT or SIGTERM came; the state is on disk.
 
     Source: StyleGAN, arXiv:1812.04948, appendix C; StyleGAN2, arXiv:1912.04958, appendix B; progressive growing,
@@ -331,13 +248,14 @@ def pretrain(
     shown, held = holdout_split(len(source), config.holdout, config.seed)
     batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)
     folder = Path(run_dir) / "pretrain"
-    inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint}
+    beta, beta_hash = _reader(config, drawing, run_dir)
+    inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint} | beta_hash
     with (
         RunFolder(folder, "pretrain", config=config_dict(config), inputs=inputs, resume=resume) as run,
         StopSignal() as stop,
         torch.random.fork_rng(devices=[]),
     ):
-        trainer = _Trainer(config, batches)
+        trainer = _Trainer(config, batches, beta)
         checkpoints = Checkpoints(folder / "checkpoints")
         saved = checkpoints.latest() if resume else None
         begin, sums = 0, {}
@@ -362,6 +280,23 @@ def pretrain(
             config=config_dict(config),
         )
     return final
+
+
+def _reader(
+    config: PretrainConfig, drawing: Drawing, run_dir: str | PathLike[str]
+) -> tuple[Regressor | None, dict[str, str]]:
+    """The run folder's beta for the drawing lessons, frozen, and its hash; nothing if they do without."""
+    if not config.lessons or config.keypoint_weight == 0:
+        return None, {}
+    file = Path(run_dir) / "beta.safetensors"
+    if not file.exists():
+        raise UsageError(
+            f"the drawing lessons need {file}: run `flexpose train-beta` into {run_dir} first, "
+            "or set keypoint_weight = 0"
+        )
+    beta, drawn, header = load_beta(file)
+    drawn.check_same(drawing, f"{file} and a generator of these settings")
+    return beta, {"beta": str(header["hash"])}
 
 
 def _loop(
@@ -396,22 +331,23 @@ def _loop(
         done = step + 1
         progress.advance(done, **figures)
         last = done == schedule.steps
+        moment = schedule.at(step)
         if done % every["log"] == 0 or last:
             means = {key: round(float(np.mean(values)), 5) for key, values in sorted(sums.items())}
-            rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
-            resolution, fade = schedule.at(step)
+            rate = (done - since) / max(time.monotonic() - clock, 1e-9)
             run.log(
                 step=done,
-                kimg=done * config.batch / 1000,
-                resolution=resolution,
-                fade=fade,
+                phase=moment.phase,
+                kimg=schedule.pictures(done) / 1000,
+                resolution=moment.resolution,
+                fade=moment.fade,
                 **means,
-                images_per_s=round(rate, 1),
+                steps_per_s=round(rate, 2),
             )
             sums, clock, since = {}, time.monotonic(), done
-        if done % every["snapshot"] == 0 or last:
-            picture = _grid(trainer.G_ema, schedule.at(step)[0], config.seed, trainer.dtype)
-            with run.publish(f"grid-{done * config.batch // 1000:06d}kimg.png") as path:
+        if moment.resolution and (done % every["snapshot"] == 0 or last):
+            picture = trainer.grid(step)
+            with run.publish(f"grid-{schedule.pictures(done) // 1000:06d}kimg.png") as path:
                 path.write_bytes(encode_png(picture))
         if done % every["checkpoint"] == 0 or last or stop.requested:
             checkpoints.save(done, trainer.state(), {"sums": sums})

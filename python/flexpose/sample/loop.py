@@ -18,7 +18,7 @@ from ..config import STRICT, config_dict
 from ..errors import ConfigError, UsageError
 from ..poses import PoseSet, write_poses
 from ..pretrain.beta import load_beta
-from ..pretrain.loop import load_generator
+from ..pretrain.files import load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, StopSignal, versions
 from .draw import BLOCK, draw_images, latents, map_codes, read_keypoints
