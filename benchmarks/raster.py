@@ -151,6 +151,11 @@ class Work:
         number = max(1, BLOCK_BYTES // (self.size * self.size * 3))
         return np.ones((number, self.size, self.size, 3), np.uint8)
 
+    @property
+    def planes(self) -> np.ndarray:
+        """The same memory, in planes."""
+        return self.buffer.reshape(len(self), 3, self.size, self.size)
+
     def flexpose(self, **options: Any) -> np.ndarray:
         """All pictures, into `out` if given."""
         images = rasterize(
@@ -303,6 +308,9 @@ def peers(work: Work) -> dict[str, Callable[[], Any]]:
         "flexpose DRAM": lambda: work.flexpose(workers=1, out=work.buffer).copy(),
         "flexpose DRAM, 2 threads": lambda: work.flexpose(workers=2, out=work.buffer).copy(),
         "flexpose L2": work.flexpose_l2,
+        "flexpose DRAM, NCHW": lambda: (
+            work.flexpose(workers=1, layout="nchw", out=work.planes).transpose(0, 2, 3, 1).copy()
+        ),
         "flexpose new array, NCHW": lambda: work.flexpose(workers=1, layout="nchw").transpose(0, 2, 3, 1),
         "memset 0 DRAM": lambda: work.fill(0),
         "memset 1 DRAM": lambda: work.fill(1),
@@ -338,17 +346,17 @@ def works(only: str | None) -> list[Work]:
 GOALS = [
     ("64", "flexpose DRAM", "OpenCV LINE_AA in place", 20),
     ("64", "flexpose DRAM, 2 threads", "OpenCV LINE_AA in place", 35),
-    ("64", "flexpose new array, NCHW", "OpenCV typical loop", 25),
+    ("64", "flexpose DRAM, NCHW", "OpenCV typical loop", 25),
     ("128", "flexpose DRAM", "OpenCV LINE_AA in place", 10),
     ("128", "flexpose L2", "OpenCV LINE_AA in place", 16),
     ("128", "flexpose DRAM, 2 threads", "OpenCV LINE_AA in place", 18),
-    ("128", "flexpose new array, NCHW", "OpenCV typical loop", 25),
+    ("128", "flexpose DRAM, NCHW", "OpenCV typical loop", 25),
     ("256", "flexpose DRAM", "memset 0 DRAM", 0.85),
     ("256", "flexpose DRAM", "memset 1 DRAM", 0.85),
     ("256", "flexpose L2", "OpenCV LINE_AA in place", 10),
-    ("256", "flexpose new array, NCHW", "OpenCV typical loop", 25),
+    ("256", "flexpose DRAM, NCHW", "OpenCV typical loop", 25),
     ("face", "flexpose DRAM", "OpenCV LINE_AA in place", 20),
-    ("face", "flexpose new array, NCHW", "OpenCV typical loop", 25),
+    ("face", "flexpose DRAM, NCHW", "OpenCV typical loop", 25),
 ]
 
 
@@ -370,20 +378,28 @@ def report(comparisons: list[Comparison], differences: dict[str, int], repeats: 
         "`face`: 68 points, 63 bones, 64 px, 2 px. Largest difference from the definition (the dense twin), in"
     ]
     lines += [f"grey levels: {', '.join(f'{name}: {value}' for name, value in differences.items())}.", ""]
-    seconds = {
-        (comparison.name, peer.name): np.array(peer.seconds)
-        for comparison in comparisons
-        for peer in comparison.peers
-    }
-    ratio = lambda name, peer, reference: float(  # noqa: E731
-        np.median(seconds[name, reference] / seconds[name, peer])
-    )
-    lines += ["| work | what | goal | measured | |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        "The median ratio is the one that counts. On a busy machine, where pieces of work are interrupted, the ratio of"
+    ]
+    lines += [
+        "the fastest repeats says more about the code; at one thread the ratio of the CPU seconds is free of others."
+    ]
+    lines += [
+        "",
+        "| work | what | goal | median | fastest | CPU | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    measured = {(comparison.name, peer.name): peer for comparison in comparisons for peer in comparison.peers}
     for name, peer, reference, goal in GOALS:
-        if (name, peer) in seconds:
-            got = ratio(name, peer, reference)
-            met = "met" if got >= goal else "missed"
-            lines.append(f"| {name} | {peer} | {goal:g} x {reference} | {got:.2f} x | {met} |")
+        if (name, peer) in measured:
+            ours, theirs = measured[name, peer], measured[name, reference]
+            median = float(np.median(np.divide(theirs.seconds, ours.seconds)))
+            fastest = min(theirs.seconds) / min(ours.seconds)
+            cpu = float(np.median(np.divide(theirs.cpu_seconds, ours.cpu_seconds)))
+            lines.append(
+                f"| {name} | {peer} | {goal:g} x {reference} | {median:.2f} | {fastest:.2f} | {cpu:.2f} | "
+                f"{'met' if median >= goal else 'missed'} |"
+            )
     for comparison in comparisons:
         lines += ["", f"## {comparison.name}: {comparison.work:g} pictures", ""]
         lines += [
@@ -393,7 +409,8 @@ def report(comparisons: list[Comparison], differences: dict[str, int], repeats: 
         for peer in comparison.peers:
             median = float(np.median(peer.seconds)) / comparison.work
             lines.append(
-                f"| {peer.name} | {median * 1e6:.2f} | {1 / median:,.0f} | {np.median(peer.ratios):.2f} | "
+                f"| {peer.name} | {median * 1e6:.2f} | {min(peer.seconds) / comparison.work * 1e6:.2f} | "
+                f"{np.median(peer.ratios):.2f} | "
                 f"{peer.cpu_share:.2f} |"
             )
     return "\n".join(lines) + "\n"

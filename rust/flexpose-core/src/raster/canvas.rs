@@ -79,17 +79,22 @@ impl Canvas {
         bounds.map(|(&low, &high)| columns(low, high, self.size))
     }
 
+    /// The first to the last row here that may be other than black.
+    #[inline(always)]
+    pub fn painted(&self) -> Range<usize> {
+        let painted = |(low, high): (&f32, &f32)| low < high;
+        let first = self.lows.iter().zip(&self.highs).position(painted);
+        let last = self.lows.iter().zip(&self.highs).rposition(painted);
+        first.map_or(0..0, |first| first..last.map_or(first, |last| last + 1))
+    }
+
     /// Makes all black and takes the rows of the picture from `first` on, as many as there is room for.
     #[inline(always)]
     pub fn clear(&mut self, first: u32) {
         let row_len = self.size * self.channels;
         if row_len < WIDE {
-            let dirty = |(low, high): (&f32, &f32)| low < high;
-            let top = self.lows.iter().zip(&self.highs).position(dirty);
-            let bottom = self.lows.iter().zip(&self.highs).rposition(dirty);
-            if let (Some(top), Some(bottom)) = (top, bottom) {
-                self.pixels[top * row_len..(bottom + 1) * row_len].fill(0);
-            }
+            let rows = self.painted();
+            self.pixels[rows.start * row_len..rows.end * row_len].fill(0);
         } else {
             let bounds = self.lows.iter().zip(&self.highs);
             for (row, (&low, &high)) in self.pixels.chunks_exact_mut(row_len).zip(bounds) {

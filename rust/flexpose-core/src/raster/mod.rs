@@ -52,6 +52,9 @@ pub const MAX_WIDTH_PX: f64 = 1024.0;
 pub const CHANNELS: usize = 3;
 /// Bytes of a band, if it has more than one row: it stays in the second cache of a core.
 pub const BAND_BYTES: usize = 1 << 19;
+/// Bytes of what is drawn before it is written to the result, if it has more than one row: it stays in the cache, and is
+/// small enough that the system need not be asked for it anew in every call.
+const TILE_BYTES: usize = 1 << 16;
 /// Bytes of the pictures that a thread takes at a time, and their number.
 const CHUNK: (usize, usize) = (1 << 21, 64);
 /// Results of more bytes than this will not be in the cache when they are read: they are written past it.
@@ -110,7 +113,7 @@ pub fn draw_into_at<T: Sample>(
     let brush = Brush::new(skeleton, pen);
     let images = (CHUNK.0 / (image_len * size_of::<T>())).clamp(1, CHUNK.1);
     let stream = size_of_val(out) > STREAM_BYTES;
-    let rows = BAND_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
+    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
     let rows = rows.clamp(1, pen.size);
     let memory = || {
         let scratch = if stream {

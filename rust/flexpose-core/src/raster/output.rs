@@ -108,39 +108,30 @@ pub(super) fn write<S: Simd, T: Sample, const C: usize>(
 /// Converts all channels.
 #[inline(always)]
 fn side_by_side<T: Sample, const C: usize>(canvas: &Canvas, to: &mut [T]) {
-    let row_len = canvas.size() * C;
-    let rows = to
-        .chunks_exact_mut(row_len)
-        .zip(canvas.pixels().chunks_exact(row_len));
-    for ((to, from), span) in rows.zip(canvas.spans()) {
-        let (start, end) = (span.start * C, span.end * C);
-        to[..start].fill(T::of(0));
-        for (to, &from) in to[start..end].iter_mut().zip(&from[start..end]) {
-            *to = T::of(from);
-        }
-        to[end..].fill(T::of(0));
+    let rows = canvas.painted();
+    let (start, end) = (rows.start * canvas.size() * C, rows.end * canvas.size() * C);
+    to[..start].fill(T::of(0));
+    to[end..].fill(T::of(0));
+    for (to, &from) in to[start..end].iter_mut().zip(&canvas.pixels()[start..end]) {
+        *to = T::of(from);
     }
 }
 
 /// Converts red, green and blue, each into a plane of its own.
 #[inline(always)]
-fn planes<T: Sample>(canvas: &Canvas, [red, green, blue]: [&mut [T]; 3]) {
-    let size = canvas.size();
+fn planes<T: Sample>(canvas: &Canvas, mut to: [&mut [T]; 3]) {
+    let rows = canvas.painted();
+    let (start, end) = (rows.start * canvas.size(), rows.end * canvas.size());
+    for plane in &mut to {
+        plane[..start].fill(T::of(0));
+        plane[end..].fill(T::of(0));
+    }
     let (pixels, _) = canvas.pixels().as_chunks::<3>();
-    for ((row, pixels), span) in pixels.chunks_exact(size).enumerate().zip(canvas.spans()) {
-        let [red, green, blue] =
-            [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[row * size..][..size]);
-        if span.start == span.end {
-            for plane in [red, green, blue] {
-                plane.fill(T::of(0));
-            }
-            continue;
-        }
-        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-            *red = T::of(pixel[0]);
-            *green = T::of(pixel[1]);
-            *blue = T::of(pixel[2]);
-        }
+    let [red, green, blue] = to.map(|plane| &mut plane[start..end]);
+    for (((pixel, red), green), blue) in pixels[start..end].iter().zip(red).zip(green).zip(blue) {
+        *red = T::of(pixel[0]);
+        *green = T::of(pixel[1]);
+        *blue = T::of(pixel[2]);
     }
 }
 
