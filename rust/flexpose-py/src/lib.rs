@@ -9,6 +9,7 @@ mod convert;
 mod errors;
 mod raster;
 mod shards;
+mod styles;
 
 #[pymodule]
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -16,5 +17,6 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     coco::register(module)?;
     raster::register(module)?;
     shards::register(module)?;
+    styles::register(module)?;
     Ok(())
 }
