@@ -162,5 +162,7 @@ def map_joints(poses: PoseSet, target: Skeleton, optional: tuple[str, ...] = ())
     """
     if poses.skeleton == target:
         return poses
-    keypoints, visibility = joint_map(poses.skeleton, target, optional).apply(poses.keypoints, poses.visibility)
+    keypoints, visibility = joint_map(poses.skeleton, target, optional).apply(
+        poses.keypoints, poses.visibility
+    )
     return poses.replace(keypoints=keypoints, visibility=visibility, skeleton=target)

@@ -242,9 +242,7 @@ fn artists<'a>(
     chunks: usize,
 ) -> ShardResult<Vec<Artist<'a>>> {
     let threads = threads.get().min(chunks.max(1));
-    (0..threads)
-        .map(|_| Artist::new(plan, skeleton))
-        .collect()
+    (0..threads).map(|_| Artist::new(plan, skeleton)).collect()
 }
 
 /// Draws and publishes shards; the entries of those that were.
