@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "__version__",
+    "draw_keypointgan",
+    "draw_openpose",
     "encode_png",
     "estimate_shards",
     "finish_shards",
@@ -47,6 +49,23 @@ def rasterize(
     level: str | None = None,
 ) -> None: ...
 def levels() -> list[str]: ...
+def draw_openpose(
+    keypoints: NDArray[np.float32],
+    visibility: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
+    *,
+    preset: str,
+    workers: int | None,
+) -> None: ...
+def draw_keypointgan(
+    keypoints: NDArray[np.float32],
+    visibility: NDArray[np.uint8] | None,
+    bones: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    *,
+    sigma: float,
+    workers: int | None,
+) -> None: ...
 def read_coco(path: str, label_field: str | None = None, leave_out_bad: bool = False) -> dict[str, Any]: ...
 def write_coco(
     path: str,

@@ -33,6 +33,15 @@ class _Format(StrEnum):
 
 class _Style(StrEnum):
     flexpose = "flexpose"
+    openpose = "openpose"
+    keypointgan = "keypointgan"
+    gray = "gray"
+    per_bone = "per-bone"
+
+
+class _Preset(StrEnum):
+    sd15 = "sd15"
+    sdxl_thick = "sdxl-thick"
 
 
 class _Engine(StrEnum):
@@ -83,7 +92,19 @@ def render_cli(
     ] = False,
     columns: Annotated[int, typer.Option(min=1, help="Pictures in a row of the grid.")] = 8,
     size: Annotated[int, typer.Option(min=1, max=8192, help="Side of the square picture, pixels.")] = 128,
-    style: Annotated[_Style, typer.Option(help="How a pose looks.")] = _Style.flexpose,
+    style: Annotated[
+        _Style,
+        typer.Option(
+            help="flexpose: in colour; openpose: for ControlNet; keypointgan: soft lines; gray: one channel; "
+            "per-bone: a channel for each bone, for npy."
+        ),
+    ] = _Style.flexpose,
+    preset: Annotated[
+        _Preset,
+        typer.Option(
+            help="The lines of --style openpose: for models of Stable Diffusion 1.5, or thick for SDXL."
+        ),
+    ] = _Preset.sd15,
     line_width: Annotated[float, typer.Option(help="Full width of a bone, pixels.")] = 2.0,
     joint_radius: Annotated[float, typer.Option(help="Radius of a joint's disc, pixels; 0 for none.")] = 2.0,
     frame: Annotated[
@@ -135,7 +156,7 @@ def render_cli(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw poses as coloured skeletons: a data set in shards, one tar file, or one grid.
+    """Draw poses as skeletons: a data set in shards, one tar file, or one grid.
 
     A data set that was interrupted, however it was, goes on with `--resume`; its bytes do not depend on that, nor on
     the number of workers.
@@ -153,6 +174,7 @@ def render_cli(
         frame=frame.value,
         margin=margin,
         missing=missing.value,
+        preset=preset.value,
     )
     single = _is_single(out, kind, grid=grid)
     on_ray = engine is _Engine.ray

@@ -16,11 +16,11 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from flexpose.errors import UsageError
-from flexpose.raster import pixels_from_normalized, rasterize
 
 from .augment import Augment, augment_labelled
 from .order import EpochOrder, Uneven
 from .sources import open_source
+from .style import draw_framed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flexpose.poses import PoseSet
+    from flexpose.raster import DType
     from flexpose.skeleton import Skeleton
 
     from .read import ShardIndex
@@ -41,6 +42,12 @@ __all__ = ["EpochSampler", "PoseBatch", "PoseImageStream", "PoseImages", "PoseIt
 _STATE = 1
 _CHUNK = 4096  # numbers of an order that are computed at a time: one by one they cost more than the drawing
 _AHEAD = 64  # batches, likewise
+_DRAWN: dict[torch.dtype, DType] = {
+    torch.uint8: "uint8",
+    torch.float32: "float32",
+    torch.bfloat16: "bfloat16",
+}
+"""Numbers that pictures are drawn in; others are made of bytes."""
 
 
 class PoseItem(NamedTuple):
@@ -110,19 +117,20 @@ class _Pictures:
             keypoints, visibility = augment_labelled(
                 keypoints, visibility, self.poses.skeleton, self.augment, self.seed, index, epoch=epoch
             )
-        pixels = rasterize(
-            pixels_from_normalized(keypoints, style.size_px),
+        pixels = draw_framed(
+            keypoints,
             visibility,
             self.poses.skeleton,
-            size_px=style.size_px,
-            line_width_px=style.line_width_px,
-            joint_radius_px=style.joint_radius_px,
+            style,
             layout="nchw",
+            dtype=_DRAWN.get(self.dtype, "uint8"),
             workers=self.workers,
         )
         image = torch.from_numpy(pixels)
-        if self.dtype != torch.uint8:
-            image = image.to(self.dtype).div_(127.5).sub_(1)
+        if self.dtype == torch.bfloat16:
+            image = image.view(torch.bfloat16)
+        elif self.dtype not in _DRAWN:
+            image = image.to(torch.float64).div_(127.5).sub_(1).to(self.dtype)
         points, seen, rows_in_input = map(torch.from_numpy, (keypoints, visibility, index))
         return PoseBatch(image, points, seen, rows_in_input, epoch, number)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flexpose.skeleton import Skeleton
+    from flexpose.skeleton import JointMap, Skeleton
 
     from .augment import Augment
     from .style import RenderStyle
@@ -123,7 +123,8 @@ def draw_poses(
         The poses, in the order of the input.
 
     Raises:
-        UsageError: there is no source, or they have different skeletons or frames.
+        UsageError: there is no source, or they have different skeletons or frames, or the style draws a skeleton that
+            theirs cannot be carried over to.
         DataError: a pose misses joints that it must have, or more poses are bad than may be.
     """
     if not sources:
@@ -134,6 +135,9 @@ def draw_poses(
             raise UsageError(
                 f"inputs must have one skeleton, got {skeleton.name} and {source.skeleton.name}; name one by --skeleton"
             )
+    carried = style.joint_map(skeleton)
+    if carried is not None:
+        skeleton = carried.target
     if bad is not None and not bad.total:  # the poses come from memory: no reader has counted them
         bad.add([], poses=sum(_length(source) for source in sources))
     names = _label_names(sources)
@@ -143,9 +147,9 @@ def draw_poses(
     for source in sources:
         found: list[int] = []
         if isinstance(source, PoseSet):
-            made = _framed(source, style, _Unfit(source, bad, found))
+            made = _framed(source, style, carried, _Unfit(source, bad, found))
         else:
-            made = _stored(source, style)
+            made = _stored(source, style, carried)
         drawn = 0
         for part, labels in made:
             part["index"] = part["index"] + offset
@@ -211,12 +215,15 @@ class _Unfit:
 
 
 def _framed(
-    poses: PoseSet, style: RenderStyle, unfit: _Unfit
+    poses: PoseSet, style: RenderStyle, carried: JointMap | None, unfit: _Unfit
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Sequence[str] | None]]:
     """Yield the poses that are drawn, some thousand at a time, with their labels."""
     for start in range(0, max(len(poses), 1), _ROWS):
         part = poses[start : start + _ROWS]
-        rows = _with_joints(part, style, start)
+        if carried is not None:
+            keypoints, visibility = carried.apply(part.keypoints, part.visibility)
+            part = part.replace(keypoints=keypoints, visibility=visibility, skeleton=carried.target)
+        rows = _with_joints(part, style, carried, start)
         while True:
             kept = part[rows]
             try:
@@ -248,9 +255,13 @@ def _framed(
         yield arrays, kept.labels
 
 
-def _with_joints(part: PoseSet, style: RenderStyle, start: int) -> NDArray[np.int64]:
-    """Rows that have the joints that ``style.missing`` asks for."""
+def _with_joints(
+    part: PoseSet, style: RenderStyle, carried: JointMap | None, start: int
+) -> NDArray[np.int64]:
+    """Rows that have the joints that ``style.missing`` asks for; those that no pose can have are not asked for."""
     labelled = part.visibility > 0
+    if carried is not None:
+        labelled = labelled[:, carried.weights.any(axis=1)]
     complete = labelled.all(axis=1)
     if style.missing == "error" and not complete.all():
         row = int(np.flatnonzero(~complete)[0])
@@ -258,7 +269,7 @@ def _with_joints(part: PoseSet, style: RenderStyle, start: int) -> NDArray[np.in
         raise DataError(message, path=part.origin, record=start + row, field="visibility")
     keep = complete if style.missing != "skip-bone" else labelled.sum(axis=1) >= 2
     if style.frame == "root":
-        keep = keep & labelled[:, list(part.skeleton.root)].all(axis=1)
+        keep = keep & (part.visibility[:, list(part.skeleton.root)] > 0).all(axis=1)
     return np.flatnonzero(keep).astype(np.int64)
 
 
@@ -270,7 +281,7 @@ def _beyond_float(normalized: NDArray[np.float32], size_px: int) -> NDArray[np.b
 
 
 def _stored(
-    dataset: ShardIndex, style: RenderStyle
+    dataset: ShardIndex, style: RenderStyle, carried: JointMap | None
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Sequence[str] | None]]:
     """Yield the poses of a data set as they are: framed, and with the rows of its own input counted anew."""
     framing = {name: dataset.plan.config.get(name) for name in ("frame", "margin", "missing")}
@@ -282,13 +293,16 @@ def _stored(
     start = 0
     for shard in dataset.shards:
         read = read_keypoint_shard(dataset.poses_path(shard))
+        keypoints, visibility = read.keypoints, read.visibility
+        if carried is not None:
+            keypoints, visibility = carried.apply(keypoints, visibility)
         names = dataset.plan.labels
         labels = None if names is None else [names[k] if k >= 0 else "" for k in read.label]
         rows = np.arange(start, start + len(read.index))
         start += len(read.index)
         arrays: dict[str, NDArray[Any]] = {
-            "keypoints": read.keypoints,
-            "visibility": read.visibility,
+            "keypoints": keypoints,
+            "visibility": visibility,
             "index": rows,
             "id": read.id,
             "frame": read.frame,

@@ -194,12 +194,16 @@ def draft_render(
     sources = as_sources(poses)
     if kind not in KINDS:
         raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if style.style == "per-bone" and kind in {"webdataset", "png"}:
+        raise UsageError(
+            f"kind must be npy or keypoints for style per-bone (a PNG has no channel for each bone), got {kind!r}"
+        )
     if not (isinstance(seed, int) and 0 <= seed < 1 << 64):
         raise UsageError(f"seed must be 0 to 2^64 - 1, got {seed!r}")
     if inputs is not None and len(inputs) != len(sources):
         raise UsageError(f"inputs must be {len(sources)} paths, got {len(inputs)}")
     drawn = draw_poses(sources, style, augment=augment, seed=seed, bad=bad)
-    config: dict[str, Any] = asdict(style)
+    config = style.config()
     config |= {"augment": None if augment is None else str(augment), "seed": seed}
     config["max_bad_fraction"] = 0.0 if bad is None else bad.max_fraction
     fields: dict[str, Any] = {
@@ -207,7 +211,7 @@ def draft_render(
         "config": config,
         "content": drawn.content_hash(),
         "count": len(drawn),
-        "image": None if kind == "keypoints" else _image(style),
+        "image": None if kind == "keypoints" else _image(style, drawn.skeleton),
         "inputs": _inputs(sources, inputs, drawn),
         "kind": kind,
         "labels": drawn.labels,
@@ -237,8 +241,8 @@ def draft_render(
     )
 
 
-def _image(style: RenderStyle) -> dict[str, int]:
-    return {"channels": 3, "height": style.size_px, "width": style.size_px}
+def _image(style: RenderStyle, skeleton: Skeleton) -> dict[str, int]:
+    return {"channels": style.channels(skeleton), "height": style.size_px, "width": style.size_px}
 
 
 def _inputs(

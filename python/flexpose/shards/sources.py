@@ -104,8 +104,8 @@ class _SetSource:
     def __init__(self, poses: PoseSet, style: RenderStyle, skeleton: Skeleton | None) -> None:
         self.style = style
         mapped = poses if skeleton is None or skeleton == poses.skeleton else map_joints(poses, skeleton)
-        self.skeleton = mapped.skeleton
         drawn = draw_poses([mapped], style)
+        self.skeleton = drawn.skeleton
         self._framed = FramedPoses(drawn.keypoints, drawn.visibility, drawn.index)
 
     def __len__(self) -> int:
@@ -122,9 +122,10 @@ class _FileSource:
     def __init__(self, path: Path, style: RenderStyle, skeleton: Skeleton | None) -> None:
         self.path, self.style = path.absolute(), style
         poses = read_poses(self.path, skeleton)
-        self.skeleton = poses.skeleton
+        self._read_as = poses.skeleton
         self._content = poses.content_hash()
         self._poses: _SetSource | None = _SetSource(poses, style, None)
+        self.skeleton = self._poses.skeleton
         self._length = len(self._poses)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,7 +136,7 @@ class _FileSource:
 
     def take(self, rows: NDArray[np.int64]) -> FramedPoses:
         if self._poses is None:
-            poses = read_poses(self.path, self.skeleton)
+            poses = read_poses(self.path, self._read_as)
             if poses.content_hash() != self._content:
                 raise DataError("has changed since it was first read", path=self.path)
             self._poses = _SetSource(poses, self.style, None)
@@ -146,9 +147,10 @@ class _ShardSource:
     """Poses of a data set on disk, whatever pictures it holds: their poses travel with them."""
 
     def __init__(self, dataset: ShardIndex, style: RenderStyle | None) -> None:
-        self.dataset, self.skeleton = dataset, dataset.skeleton
         rendered = _rendered_style(dataset)
-        self.style = style or rendered
+        self.dataset, self.style = dataset, style or rendered
+        self._carried = self.style.joint_map(dataset.skeleton)
+        self.skeleton = dataset.skeleton if self._carried is None else self._carried.target
         for name in ("frame", "margin", "missing"):
             if getattr(self.style, name) != getattr(rendered, name):
                 expected, got = getattr(rendered, name), getattr(self.style, name)
@@ -164,7 +166,7 @@ class _ShardSource:
         return int(self._starts[-1])
 
     def take(self, rows: NDArray[np.int64]) -> FramedPoses:
-        n, k = len(rows), self.skeleton.num_keypoints
+        n, k = len(rows), self.dataset.skeleton.num_keypoints
         keypoints = np.empty((n, k, 2), np.float32)
         visibility, index = np.empty((n, k), np.uint8), np.empty(n, np.int64)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
@@ -180,6 +182,8 @@ class _ShardSource:
             path = self.dataset.path / self.dataset.shards[shards[place]].poses
             raise DataError(f"must be {expected}", path=path, record=int(inside[place]), field=field)
         keypoints[visibility == 0] = 0
+        if self._carried is not None:
+            keypoints, visibility = self._carried.apply(keypoints, visibility)
         return FramedPoses(keypoints, visibility, index)
 
     def _shard(self, number: int) -> MappedShard:
@@ -189,9 +193,9 @@ class _ShardSource:
             about = self.dataset.shards[number]
             path = _checked_path(self.dataset, about)
             shard = MappedShard(path)
-            if shard.tensors["visibility"].shape != (about.count, self.skeleton.num_keypoints):
+            if shard.tensors["visibility"].shape != (about.count, self.dataset.skeleton.num_keypoints):
                 expected, got = (
-                    [about.count, self.skeleton.num_keypoints],
+                    [about.count, self.dataset.skeleton.num_keypoints],
                     list(shard.tensors["visibility"].shape),
                 )
                 raise DataError(
@@ -221,9 +225,10 @@ def _rendered_style(dataset: ShardIndex) -> RenderStyle:
     path, config = dataset.path / "plan.json", dataset.plan.config
     values = {}
     for name in (field.name for field in fields(RenderStyle)):
-        if name not in config:
+        if name not in config and name != "preset":  # which is there for the style openpose alone
             raise DataError("is missing", path=path, field=f"config.{name}")
-        values[name] = config[name]
+        if name in config:
+            values[name] = config[name]
     try:
         return RenderStyle(**values)
     except (UsageError, TypeError) as error:

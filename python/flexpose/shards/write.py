@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flexpose import _rust
 from flexpose._atomic import atomic_write
 from flexpose._cpus import allowed_threads
 from flexpose.errors import DataError, ResourceError, UsageError
 from flexpose.poses.bad import BadRecords
-from flexpose.raster import encode_png, image_grid, pixels_from_normalized, rasterize
+from flexpose.raster import encode_png, image_grid
 
 from .drawn import DrawnPoses, as_sources, draw_poses
 from .plan import draft_render
+from .style import draw_framed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -237,28 +240,21 @@ def write_grid(
         What was written.
 
     Raises:
-        UsageError: `columns` is below 1.
+        UsageError: `columns` is below 1, or the style has a channel for each bone.
         DataError: there is no pose to draw, or one cannot be drawn.
         ResourceError: the disk is full.
     """
     if columns < 1:
         raise UsageError(f"columns must be >= 1, got {columns}")
+    if style.style == "per-bone":
+        raise UsageError("style must not be per-bone for a grid: a PNG has no channel for each bone")
     drawn = draw_poses(as_sources(poses), style, augment=augment, seed=seed)
     if not len(drawn):
         raise DataError(
             f"there must be a pose to draw, got {sum(drawn.counts)} poses without labelled joints"
         )
-    pixels = pixels_from_normalized(drawn.keypoints, style.size_px)
-    pixels[drawn.visibility == 0] = 0
-    images = rasterize(
-        pixels,
-        drawn.visibility,
-        drawn.skeleton,
-        size_px=style.size_px,
-        line_width_px=style.line_width_px,
-        joint_radius_px=style.joint_radius_px,
-        workers=workers,
-    )
+    images = draw_framed(drawn.keypoints, drawn.visibility, drawn.skeleton, style, workers=workers)
+    images = np.broadcast_to(images, (*images.shape[:3], 3))  # grey is red, green and blue alike
     png = encode_png(image_grid(images, min(columns, len(images))))
     atomic_write(path, png)
     return RenderReport(

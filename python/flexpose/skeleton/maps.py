@@ -27,7 +27,8 @@ class JointMap:
     Attributes:
         source: skeleton of the poses that come in, Ks keypoints.
         target: skeleton of the poses that go out, Kt keypoints.
-        weights: [Kt, Ks] float64; row k averages the source joints that make target joint k and sums to 1.
+        weights: [Kt, Ks] float64; row k averages the source joints that make target joint k and sums to 1, or is 0
+            for an optional joint that the source cannot make: it is never labelled.
         exact: per target joint, True where the source marks the same point (or one made of it by definition),
             False where it is an approximation, such as the nose for the centre of the head.
     """
@@ -53,6 +54,9 @@ class JointMap:
         """One line for each target joint: what it is made of, and ``~`` where that is an approximation."""
         lines = []
         for name, row, exact in zip(self.target.names, self.weights, self.exact, strict=True):
+            if not row.any():
+                lines.append(f"{name}: none")
+                continue
             parts = [
                 self.source.names[i] if row[i] == 1 else f"{row[i]:.3g} {self.source.names[i]}"
                 for i in np.flatnonzero(row)
@@ -89,6 +93,8 @@ class JointMap:
         seen = np.zeros((n, out), np.uint8)
         for joint, row in enumerate(self.weights):
             used = np.flatnonzero(row)
+            if not len(used):
+                continue
             seen[:, joint] = visibility[:, used].min(axis=1)
             if len(used) == 1:
                 mapped[:, joint] = keypoints[:, used[0]]
@@ -100,7 +106,7 @@ class JointMap:
 
 
 @lru_cache(maxsize=256)
-def joint_map(source: Skeleton, target: Skeleton) -> JointMap:
+def joint_map(source: Skeleton, target: Skeleton, optional: tuple[str, ...] = ()) -> JointMap:
     """Find out how the joints of ``target`` follow from those of ``source``.
 
     Joints of the same name are taken as they are; others are derived (``neck`` from the shoulders, ``pelvis``
@@ -110,6 +116,7 @@ def joint_map(source: Skeleton, target: Skeleton) -> JointMap:
     Args:
         source: skeleton of the poses that come in.
         target: skeleton that is wanted.
+        optional: names of joints of the target that the source may lack.
 
     Returns:
         The map.
@@ -123,7 +130,9 @@ def joint_map(source: Skeleton, target: Skeleton) -> JointMap:
     for joint, name in enumerate(target.names):
         found = recipe_sources(source, target, name)
         if found is None:
-            missing.append(name)
+            exact[joint] = False
+            if name not in optional:
+                missing.append(name)
             continue
         parts, exact[joint] = found
         for index, weight in parts:
@@ -137,12 +146,13 @@ def joint_map(source: Skeleton, target: Skeleton) -> JointMap:
     return JointMap(source, target, weights, tuple(exact))
 
 
-def map_joints(poses: PoseSet, target: Skeleton) -> PoseSet:
+def map_joints(poses: PoseSet, target: Skeleton, optional: tuple[str, ...] = ()) -> PoseSet:
     """Carry poses over to another skeleton; ``joint_map`` tells what is exact.
 
     Args:
         poses: N poses of any skeleton.
         target: the skeleton that is wanted.
+        optional: names of joints of the target that the source may lack; they are not labelled then.
 
     Returns:
         N poses of ``target``; image sizes, ids and labels stay.
@@ -152,5 +162,7 @@ def map_joints(poses: PoseSet, target: Skeleton) -> PoseSet:
     """
     if poses.skeleton == target:
         return poses
-    keypoints, visibility = joint_map(poses.skeleton, target).apply(poses.keypoints, poses.visibility)
+    keypoints, visibility = joint_map(poses.skeleton, target, optional).apply(
+        poses.keypoints, poses.visibility
+    )
     return poses.replace(keypoints=keypoints, visibility=visibility, skeleton=target)

@@ -8,6 +8,7 @@ pub mod error;
 pub mod png;
 pub mod raster;
 pub mod shards;
+pub mod styles;
 pub mod threads;
 
 pub use dispatch::Level;

@@ -10,6 +10,7 @@ mod errors;
 mod png;
 mod raster;
 mod shards;
+mod styles;
 
 #[pymodule]
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -18,5 +19,6 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     png::register(module)?;
     raster::register(module)?;
     shards::register(module)?;
+    styles::register(module)?;
     Ok(())
 }

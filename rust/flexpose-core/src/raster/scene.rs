@@ -74,7 +74,7 @@ impl<'a> PoseBatch<'a> {
 
     /// Position of a joint, if it is visible.
     #[inline(always)]
-    pub(super) fn joint(&self, record: usize, joint: usize) -> Option<[f32; 2]> {
+    pub(crate) fn joint(&self, record: usize, joint: usize) -> Option<[f32; 2]> {
         let index = record * self.num_keypoints + joint;
         if self.visibility.is_some_and(|seen| seen[index] == 0) {
             return None;
@@ -86,7 +86,7 @@ impl<'a> PoseBatch<'a> {
 /// What is drawn between and at the joints, checked once.
 #[derive(Debug, Clone)]
 pub struct Skeleton {
-    pub(super) bones: Vec<[usize; 2]>,
+    pub(crate) bones: Vec<[usize; 2]>,
     pub(super) bone_colors: Vec<Color>,
     pub(super) joint_colors: Vec<Color>,
 }
@@ -123,7 +123,7 @@ impl Skeleton {
     }
 
     /// Refuses poses that have not one joint for each of the skeleton's.
-    pub(super) fn check_fits(&self, poses: &PoseBatch<'_>) -> Result<()> {
+    pub(crate) fn check_fits(&self, poses: &PoseBatch<'_>) -> Result<()> {
         check_length("joint_colors", self.joint_colors.len(), poses.num_keypoints())
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::disk::Disk;
 use super::error::{At, Malformed, ShardError, ShardResult};
-use super::picture::{Drawing, Picture};
-use super::plan::{Kind, Plan};
+use super::picture::Picture;
+use super::plan::{Image, Kind, Plan};
 use super::poses::Poses;
 use super::tar;
 use crate::png::{RowEncoder, Shape};
@@ -37,7 +37,9 @@ impl Words {
 /// A thread's own tools.
 #[derive(Debug)]
 pub(super) struct Artist<'a> {
-    drawing: Drawing,
+    size_px: usize,
+    /// None where no pictures are stored.
+    image: Option<Image>,
     picture: Picture<'a>,
     encoder: Option<RowEncoder>,
     pixels: Vec<f32>,
@@ -52,15 +54,23 @@ pub(super) struct Made {
 }
 
 impl<'a> Artist<'a> {
-    pub(super) fn new(drawing: &Drawing, skeleton: &'a Skeleton, kind: Kind) -> ShardResult<Self> {
-        let shape = || Shape::new(drawing.size_px, drawing.size_px, drawing.channels());
-        let encoder = match kind {
-            Kind::Webdataset | Kind::Png => Some(RowEncoder::new(shape()?)),
-            Kind::Npy | Kind::Keypoints => None,
+    pub(super) fn new(plan: &Plan, skeleton: &'a Skeleton) -> ShardResult<Self> {
+        let drawing = plan.drawing()?;
+        let picture = drawing.painter(skeleton)?;
+        if let Some(image) = plan.image {
+            picture.check(drawing.size_px, image)?;
+        }
+        let encoder = match (plan.kind, plan.image) {
+            (Kind::Webdataset | Kind::Png, Some(image)) => {
+                let shape = Shape::new(image.height, image.width, image.channels)?;
+                Some(RowEncoder::new(shape))
+            }
+            _ => None,
         };
         Ok(Self {
-            drawing: *drawing,
-            picture: drawing.painter(skeleton)?,
+            size_px: drawing.size_px,
+            image: plan.image,
+            picture,
             encoder,
             pixels: Vec::new(),
         })
@@ -76,7 +86,7 @@ impl<'a> Artist<'a> {
         folder: Option<&Path>,
     ) -> ShardResult<Made> {
         let mut pixels = std::mem::take(&mut self.pixels);
-        poses.pixels(self.drawing.size_px, &mut pixels);
+        poses.pixels(self.size_px, &mut pixels);
         let made = self.make_from(&pixels, kind, poses, words, disk, folder);
         self.pixels = pixels;
         made
@@ -132,8 +142,11 @@ impl<'a> Artist<'a> {
     }
 
     fn raw(&mut self, out: &mut Vec<u8>, batch: &PoseBatch<'_>, pose: usize) -> ShardResult<()> {
-        let (start, row) = (out.len(), self.drawing.size_px * self.drawing.channels());
-        out.resize(start + self.drawing.image_len(), 0);
+        let Some(image) = self.image else {
+            return Err(ShardError::Usage("this kind has no pictures".into()));
+        };
+        let (start, row) = (out.len(), image.width * image.channels);
+        out.resize(start + image.len(), 0);
         self.picture.paint(batch, pose, |band| {
             let first = start + band.first_row * row;
             out[first..first + band.pixels.len()].copy_from_slice(band.pixels);
@@ -161,7 +174,7 @@ impl<'a> Artist<'a> {
                 .and_then(|label| labels.get(label));
             field(out, ",\"label\":", label.map_or("", String::as_str))?;
         }
-        field(out, ",\"size\":", &[self.drawing.size_px; 2])?;
+        field(out, ",\"size\":", &[self.size_px; 2])?;
         field(out, ",\"skeleton\":", &words.skeleton)?;
         field(
             out,

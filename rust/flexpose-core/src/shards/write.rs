@@ -209,7 +209,8 @@ struct Chunk {
     poses: Range<usize>,
 }
 
-fn chunks(plan: &Plan, shards: &[usize], image_len: usize) -> Vec<Chunk> {
+fn chunks(plan: &Plan, shards: &[usize]) -> Vec<Chunk> {
+    let image_len = plan.image.map_or(0, |image| image.len());
     let pose_bytes = match plan.kind {
         Kind::Npy => image_len,
         Kind::Webdataset | Kind::Png => image_len / 8 + 2048,
@@ -217,7 +218,7 @@ fn chunks(plan: &Plan, shards: &[usize], image_len: usize) -> Vec<Chunk> {
     };
     let length = match plan.kind {
         Kind::Keypoints => usize::MAX,
-        _ => (CHUNK_BYTES / pose_bytes).clamp(1, CHUNK_POSES),
+        _ => (CHUNK_BYTES / pose_bytes.max(1)).clamp(1, CHUNK_POSES),
     };
     let mut chunks = Vec::new();
     for &shard in shards {
@@ -240,11 +241,8 @@ fn artists<'a>(
     threads: NonZeroUsize,
     chunks: usize,
 ) -> ShardResult<Vec<Artist<'a>>> {
-    let drawing = plan.drawing()?;
     let threads = threads.get().min(chunks.max(1));
-    (0..threads)
-        .map(|_| Artist::new(&drawing, skeleton, plan.kind))
-        .collect()
+    (0..threads).map(|_| Artist::new(plan, skeleton)).collect()
 }
 
 /// Draws and publishes shards; the entries of those that were.
@@ -256,7 +254,7 @@ fn write_shards(
     tick: &mut dyn FnMut(u64) -> bool,
 ) -> ShardResult<Vec<Entry>> {
     let (plan, words) = (job.plan, Words::new(job.plan));
-    let chunks = chunks(plan, shards, plan.drawing()?.image_len());
+    let chunks = chunks(plan, shards);
     let total: u64 = chunks.iter().map(|chunk| chunk.poses.len() as u64).sum();
     let mut publisher = Publisher {
         job,
@@ -490,7 +488,7 @@ pub fn write_tar(
     std::fs::create_dir_all(folder).at(folder)?;
     poses.check(plan.labels.as_ref().map_or(0, Vec::len))?;
     let all: Vec<usize> = (0..plan.shards.len()).collect();
-    let chunks = chunks(plan, &all, plan.drawing()?.image_len());
+    let chunks = chunks(plan, &all);
     let mut file = NewFile::create(&disk, folder, &file_name(path))?;
     let done = std::cell::Cell::new((0, 0));
     in_order(
@@ -550,7 +548,7 @@ pub struct Estimate {
 /// As [`write`].
 pub fn estimate(plan: &Plan, poses: &Poses<'_>, skeleton: &Skeleton, sample: usize) -> ShardResult<Estimate> {
     let (disk, words) = (Disk::default(), Words::new(plan));
-    let mut artist = Artist::new(&plan.drawing()?, skeleton, plan.kind)?;
+    let mut artist = Artist::new(plan, skeleton)?;
     let number = sample.min(poses.len()).max(1);
     let begin = Instant::now();
     let mut bytes = 0;
