@@ -19,6 +19,7 @@ from flexpose.raster import rasterize
 from flexpose.shards import RenderStyle, open_dataset, plan_render, write_shards
 from flexpose.shards.augment import Augment, augment_poses
 from flexpose.shards.dataset import EpochSampler, PoseBatch, PoseImages, PoseImageStream
+from flexpose.shards.style import draw_framed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,7 +146,7 @@ def test_a_data_set_says_how_it_was_drawn(folder: Path) -> None:
 
 def test_floating_pictures(folder: Path) -> None:
     whole = PoseImages(folder)[3].image
-    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         image = PoseImages(folder, dtype=dtype)[3].image
         assert image.dtype == dtype
         assert image.min() == -1
@@ -312,11 +313,11 @@ def test_workers_do_not_change_items(file: Path) -> None:
 def test_a_batch_of_items_is_drawn_in_one_call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
-    def counted(pixels: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
-        calls.append(len(pixels))
-        return rasterize(pixels, *arguments, **options)
+    def counted(keypoints: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
+        calls.append(len(keypoints))
+        return draw_framed(keypoints, *arguments, **options)
 
-    monkeypatch.setattr("flexpose.shards.dataset.rasterize", counted)
+    monkeypatch.setattr("flexpose.shards.dataset.draw_framed", counted)
     dataset = PoseImages(folder)
     calls.clear()
     loader = DataLoader(dataset, sampler=EpochSampler(len(dataset)), batch_size=20)
