@@ -85,7 +85,7 @@ fn large_pictures_come_in_several_bands() {
     let keypoints: Vec<f32> = (0..36).map(|i| ((i * 397) % 900) as f32).collect();
     let poses = PoseBatch::new(&keypoints, None, 18).unwrap();
     let openpose = Openpose::new(900, Preset::Sd15).unwrap();
-    assert!(900 * 900 * 3 > 4 * BAND_BYTES);
+    const { assert!(900 * 900 * 3 > 4 * BAND_BYTES) };
     assert!(draw(&openpose, &poses, 1) == paint(&openpose, &poses));
     let skeleton = skeleton();
     let lines = Keypointgan::new(&skeleton, 900, 0.2).unwrap();

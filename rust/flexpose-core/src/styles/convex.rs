@@ -21,7 +21,7 @@ pub(super) fn ellipse(sines: &Sines, center: Point, axes: [i64; 2], angle: i64, 
     for degree in 0..=360 {
         let x = axes[0] as f64 * sines.0[450 - degree];
         let y = axes[1] as f64 * sines.0[degree];
-        let point = [cx + x * cos - y * sin, cy + x * sin + y * cos].map(|v| v.round_ties_even() as i64);
+        let point = [cx + x * cos - y * sin, cy + x * sin + y * cos].map(rounded);
         if out.last() != Some(&point) {
             out.push(point);
         }
@@ -31,15 +31,24 @@ pub(super) fn ellipse(sines: &Sines, center: Point, axes: [i64; 2], angle: i64, 
     }
 }
 
+/// The nearest integer, of two the even one, for anything below 2^51. (`round_ties_even` is a call where the CPU has no
+/// instruction for it.)
+fn rounded(value: f64) -> i64 {
+    const ROUNDER: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: a double there has no fraction
+    (value + ROUNDER - ROUNDER) as i64
+}
+
 /// Sines of 0 to 450 degrees.
 #[derive(Debug, Clone)]
-pub(super) struct Sines([f64; 451]);
+pub(super) struct Sines(Box<[f64; 451]>);
 
 impl Sines {
     pub(super) fn new() -> Self {
         // `f32` between, as the table that everyone has is one of those.
         let sine = |degree: usize| ((degree as f64).to_radians().sin() * 1e7).round() / 1e7;
-        Self(std::array::from_fn(|degree| f64::from(sine(degree) as f32)))
+        Self(Box::new(std::array::from_fn(|degree| {
+            f64::from(sine(degree) as f32)
+        })))
     }
 }
 

@@ -24,7 +24,7 @@ const STEPS: usize = 4096;
 #[derive(Debug, Clone)]
 struct Brightness {
     /// For each brightness the largest `d^2` that has it.
-    limits: [f32; 256],
+    limits: Box<[f32; 256]>,
     /// Brightness at the beginning of each step of `sqrt(d^2 + SOFT)`.
     steps: Vec<u8>,
     steps_per_unit: f32,
@@ -34,7 +34,7 @@ impl Brightness {
     fn new(sigma: f64) -> Self {
         let softened = |level: f64| sigma * sigma * (255.0 / (level - 0.5)).ln();
         let limit = |level: usize| (softened(level as f64).powi(2) - SOFT) as f32;
-        let mut limits = [f32::INFINITY; 256];
+        let mut limits = Box::new([f32::INFINITY; 256]);
         for (level, place) in limits.iter_mut().enumerate().skip(1) {
             // Negative where not even a distance of 0 is as bright.
             *place = if softened(level as f64) > 0.0 {
@@ -61,6 +61,9 @@ impl Brightness {
     }
 
     fn of(&self, squared: f32) -> u8 {
+        if squared > self.limits[1] {
+            return 0;
+        }
         let step = ((squared + SOFT as f32).sqrt() * self.steps_per_unit) as usize;
         let mut level = self.steps[step.min(STEPS)];
         while squared > self.limits[usize::from(level)] {
