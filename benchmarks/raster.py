@@ -403,7 +403,7 @@ def report(comparisons: list[Comparison], differences: dict[str, int], repeats: 
     for comparison in comparisons:
         lines += ["", f"## {comparison.name}: {comparison.work:g} pictures", ""]
         lines += [
-            "| | us a picture | pictures/s | x OpenCV LINE_AA | CPU share |",
+            "| | us a picture | fastest | x OpenCV LINE_AA | CPU share |",
             "| --- | --- | --- | --- | --- |",
         ]
         for peer in comparison.peers:

@@ -269,6 +269,8 @@ def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
 def _float_array(name: str, value: ArrayLike) -> NDArray[np.float32]:
     """C-contiguous float32; what is too large for it becomes infinite, which is judged where it is used."""
     array = _array(name, value)
+    if array.dtype == np.float32:
+        return np.ascontiguousarray(array)
     if array.dtype.kind not in "fiu":
         raise UsageError(f"{name} must be real numbers, got dtype {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
