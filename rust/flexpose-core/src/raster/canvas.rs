@@ -61,6 +61,11 @@ impl Canvas {
         }
     }
 
+    /// Whether there is no room for any row.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
     /// Largest number of rows.
     fn capacity(&self) -> usize {
         self.pixels.len() / (self.size * self.channels)
@@ -78,7 +83,7 @@ impl Canvas {
         }
     }
 
-    /// A whole black picture in other memory, to be drawn on. From then on the spans mean nothing.
+    /// A whole black picture in other memory, to be drawn on, for a canvas without room.
     #[inline(always)]
     pub fn other<'a>(&'a mut self, pixels: &'a mut [u8]) -> Surface<'a> {
         Surface {

@@ -112,9 +112,17 @@ pub fn draw_into_at<T: Sample>(
     }
     let brush = Brush::new(skeleton, pen);
     let images = (CHUNK.0 / (image_len * size_of::<T>())).clamp(1, CHUNK.1);
-    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
-    let rows = rows.clamp(1, pen.size);
     let stream = size_of_val(out) > STREAM_BYTES;
+    // Bytes that stay in the cache are drawn where they belong, without a tile.
+    let direct = !stream
+        && T::bytes(&mut []).is_some()
+        && match pen.style {
+            Style::Color => pen.layout == Layout::Nhwc,
+            Style::Gray => true,
+            Style::PerBone => false,
+        };
+    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
+    let rows = if direct { 0 } else { rows.clamp(1, pen.size) };
     let scratch = if stream {
         rows * pen.size * pen.canvas_channels()
     } else {
@@ -192,7 +200,7 @@ impl<T: Sample> Task for DrawImages<'_, T> {
     }
 }
 
-/// Draws one picture, band by band.
+/// Draws one picture, band by band, or where it belongs if there is no tile.
 #[inline(always)]
 fn draw_shapes<S: Simd, T: Sample, const C: usize>(
     simd: S,
@@ -201,12 +209,11 @@ fn draw_shapes<S: Simd, T: Sample, const C: usize>(
     scratch: &mut [T],
     image: &mut [T],
 ) {
-    if let Some(pixels) =
-        T::bytes(image).filter(|_| scratch.is_empty() && (C == 1 || brush.pen.layout == Layout::Nhwc))
-    {
-        // What stays in the cache anyway need not be copied.
-        pixels.fill(0);
-        canvas.other(pixels).draw::<S, C>(simd, brush, shapes);
+    if canvas.is_empty() {
+        if let Some(pixels) = T::bytes(image) {
+            pixels.fill(0);
+            canvas.other(pixels).draw::<S, C>(simd, brush, shapes);
+        }
         return;
     }
     let mut row = 0;
