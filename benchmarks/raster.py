@@ -400,10 +400,31 @@ def report(comparisons: list[Comparison], differences: dict[str, int], repeats: 
                 f"| {name} | {peer} | {goal:g} x {reference} | {median:.2f} | {fastest:.2f} | {cpu:.2f} | "
                 f"{'met' if median >= goal else 'missed'} |"
             )
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "Fastest repeats, us a picture. What goes into memory has to be drawn and has to be written; stores past the",
+    ]
+    lines += [
+        "caches overlap with the drawing only as far as the processor's store buffers reach. `draw` is drawing in the"
+    ]
+    lines += [
+        "cache, `write` a memset with ones, `both` is flexpose into memory. Planes pass through the cache once more."
+    ]
+    lines += [
+        "",
+        "| work | draw | write | write zeros | both | planes, both |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    names = ("flexpose L2", "memset 1 DRAM", "memset 0 DRAM", "flexpose DRAM", "flexpose DRAM, NCHW")
+    for comparison in comparisons:
+        fastest = [min(measured[comparison.name, peer].seconds) / comparison.work * 1e6 for peer in names]
+        lines.append(f"| {comparison.name} | {' | '.join(f'{value:.2f}' for value in fastest)} |")
     for comparison in comparisons:
         lines += ["", f"## {comparison.name}: {comparison.work:g} pictures", ""]
         lines += [
-            "| | us a picture | pictures/s | x OpenCV LINE_AA | CPU share |",
+            "| | us a picture | fastest | x OpenCV LINE_AA | CPU share |",
             "| --- | --- | --- | --- | --- |",
         ]
         for peer in comparison.peers:

@@ -6,6 +6,7 @@ NumPy in, NumPy out; the drawing is done by the native module, without the inter
 from __future__ import annotations
 
 import operator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -154,7 +155,7 @@ def rasterize(
     _rust.rasterize(
         points,
         None if visibility is None else _visibility(visibility, points.shape[:2]),
-        np.asarray(skeleton.bones, dtype=np.int64).reshape(-1, 2),
+        _bones(tuple(skeleton.bones)),
         np.ascontiguousarray(skeleton.bone_colors),
         np.ascontiguousarray(skeleton.joint_colors),
         images,
@@ -269,10 +270,18 @@ def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
 def _float_array(name: str, value: ArrayLike) -> NDArray[np.float32]:
     """C-contiguous float32; what is too large for it becomes infinite, which is judged where it is used."""
     array = _array(name, value)
+    if array.dtype == np.float32:
+        return np.ascontiguousarray(array)
     if array.dtype.kind not in "fiu":
         raise UsageError(f"{name} must be real numbers, got dtype {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(array, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _bones(bones: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+    """[B, 2]; made for each call, it would take a third of a small one."""
+    return np.array(bones, dtype=np.int64).reshape(-1, 2)
 
 
 def _visibility(value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ const BLACK: Range<f32> = 1e6..-1e6;
 /// Some whole rows of a picture, black but where `spans` says.
 #[derive(Debug)]
 pub(super) struct Canvas {
-    /// `[rows, S, C]`, then room for a block.
+    /// `[rows, S, C]`
     pixels: Vec<u8>,
     /// Left and right bounds of what may be other than black, for each row; then room for rows that are prepared in
     /// vain. The left one is not below the right one in a black row.
@@ -25,6 +25,15 @@ pub(super) struct Canvas {
     size: usize,
     channels: usize,
     /// The picture's rows that are here.
+    rows: Range<u32>,
+}
+
+/// Rows of a picture, here or in the memory of another, that are drawn on.
+pub(super) struct Surface<'a> {
+    pixels: &'a mut [u8],
+    lows: &'a mut [f32],
+    highs: &'a mut [f32],
+    size: usize,
     rows: Range<u32>,
 }
 
@@ -43,18 +52,47 @@ impl Canvas {
     /// Room for `rows` rows of `size` pixels of `channels` channels.
     pub fn new(size: usize, channels: usize, rows: usize) -> Self {
         Self {
-            pixels: vec![0; rows * size * channels + BLOCK],
-            lows: vec![BLACK.start; rows + ROWS],
-            highs: vec![BLACK.end; rows + ROWS],
+            pixels: vec![0; rows * size * channels],
+            lows: vec![BLACK.start; size + ROWS],
+            highs: vec![BLACK.end; size + ROWS],
             size,
             channels,
             rows: 0..rows as u32,
         }
     }
 
+    /// Whether there is no room for any row.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
     /// Largest number of rows.
-    pub fn capacity(&self) -> usize {
-        self.lows.len() - ROWS
+    fn capacity(&self) -> usize {
+        self.pixels.len() / (self.size * self.channels)
+    }
+
+    /// What is here, to be drawn on.
+    #[inline(always)]
+    pub fn surface(&mut self) -> Surface<'_> {
+        Surface {
+            pixels: &mut self.pixels,
+            lows: &mut self.lows,
+            highs: &mut self.highs,
+            size: self.size,
+            rows: self.rows.clone(),
+        }
+    }
+
+    /// A whole black picture in other memory, to be drawn on, for a canvas without room.
+    #[inline(always)]
+    pub fn other<'a>(&'a mut self, pixels: &'a mut [u8]) -> Surface<'a> {
+        Surface {
+            pixels,
+            lows: &mut self.lows,
+            highs: &mut self.highs,
+            size: self.size,
+            rows: 0..self.size as u32,
+        }
     }
 
     /// The rows that are here now.
@@ -79,22 +117,17 @@ impl Canvas {
         bounds.map(|(&low, &high)| columns(low, high, self.size))
     }
 
-    /// The first to the last row here that may be other than black.
-    #[inline(always)]
-    pub fn painted(&self) -> Range<usize> {
-        let painted = |(low, high): (&f32, &f32)| low < high;
-        let first = self.lows.iter().zip(&self.highs).position(painted);
-        let last = self.lows.iter().zip(&self.highs).rposition(painted);
-        first.map_or(0..0, |first| first..last.map_or(first, |last| last + 1))
-    }
-
     /// Makes all black and takes the rows of the picture from `first` on, as many as there is room for.
     #[inline(always)]
     pub fn clear(&mut self, first: u32) {
         let row_len = self.size * self.channels;
         if row_len < WIDE {
-            let rows = self.painted();
-            self.pixels[rows.start * row_len..rows.end * row_len].fill(0);
+            let painted = |(low, high): (&f32, &f32)| low < high;
+            let first = self.lows.iter().zip(&self.highs).position(painted);
+            let last = self.lows.iter().zip(&self.highs).rposition(painted);
+            if let (Some(first), Some(last)) = (first, last) {
+                self.pixels[first * row_len..(last + 1) * row_len].fill(0);
+            }
         } else {
             let bounds = self.lows.iter().zip(&self.highs);
             for (row, (&low, &high)) in self.pixels.chunks_exact_mut(row_len).zip(bounds) {
@@ -102,12 +135,42 @@ impl Canvas {
                 row[span.start * self.channels..span.end * self.channels].fill(0);
             }
         }
-        self.lows.fill(BLACK.start);
-        self.highs.fill(BLACK.end);
+        let used = self.capacity() + ROWS;
+        self.lows[..used].fill(BLACK.start);
+        self.highs[..used].fill(BLACK.end);
         let last = (first as usize + self.capacity()).min(self.size);
         self.rows = first..last as u32;
     }
+}
 
+/// What a bone has in common for all blocks of pixels.
+struct Edges<S: Simd> {
+    reach: S::Floats,
+    /// How much less the distance to the line is in the pixels of a block than in its first.
+    across: S::Floats,
+    /// How much more the distance along it is.
+    along: S::Floats,
+}
+
+impl<S: Simd> Edges<S> {
+    /// Coverage of a block from the distances of its first pixel.
+    #[inline(always)] // a closure would be compiled for the portable level
+    fn coverage<const ROUND: bool>(&self, simd: S, across: f32, after: f32, before: f32) -> S::Floats {
+        let across = simd.sub(simd.splat(across), self.across);
+        let after = simd.add(simd.splat(after), self.along);
+        let before = simd.sub(simd.splat(before), self.along);
+        let inside = simd.min(after, before);
+        if ROUND {
+            let along = simd.min(inside, simd.splat(0.0));
+            let squares = simd.add(simd.mul(across, across), simd.mul(along, along));
+            simd.sub(self.reach, simd.sqrt(squares))
+        } else {
+            simd.min(simd.sub(self.reach, simd.abs(across)), inside)
+        }
+    }
+}
+
+impl Surface<'_> {
     /// Draws what of `shapes` lies in the rows that are here.
     #[inline(always)]
     pub fn draw<S: Simd, const C: usize>(&mut self, simd: S, brush: &Brush<'_>, shapes: &Shapes) {
@@ -130,20 +193,10 @@ impl Canvas {
         let reach = simd.splat((reach * f64::from(FULL)) as f32);
         let color = simd.color(&bone.pattern);
         let [step_along, step_across] = bone.unit.map(|step| step as f32);
-        let (across_lanes, along_lanes) = (lanes(simd, step_across), lanes(simd, step_along));
-        let zero = simd.splat(0.0);
-        let coverage = |across: f32, after: f32, before: f32| {
-            let across = simd.sub(simd.splat(across), across_lanes);
-            let after = simd.add(simd.splat(after), along_lanes);
-            let before = simd.sub(simd.splat(before), along_lanes);
-            let inside = simd.min(after, before);
-            if ROUND {
-                let along = simd.min(inside, zero);
-                let squares = simd.add(simd.mul(across, across), simd.mul(along, along));
-                simd.sub(reach, simd.sqrt(squares))
-            } else {
-                simd.min(simd.sub(reach, simd.abs(across)), inside)
-            }
+        let edges = Edges {
+            reach,
+            across: lanes(simd, step_across),
+            along: lanes(simd, step_along),
         };
         let last = bone.rows.end.min(self.rows.end);
         let mut first = bone.rows.start.max(self.rows.start);
@@ -155,12 +208,14 @@ impl Canvas {
                 let (start, end) = (rows.starts[row], rows.ends[row]);
                 let (across, after, before) = (rows.across[row], rows.after[row], rows.before[row]);
                 if start < end {
-                    self.composite::<S, C>(simd, place, start, color, coverage(across, after, before));
+                    let coverage = edges.coverage::<ROUND>(simd, across, after, before);
+                    self.composite::<S, C>(simd, place, start, color, coverage);
                 }
                 for column in (start..end).step_by(LANES).skip(1) {
                     let columns = (column - start) as f32;
                     let (along, aside) = (columns * step_along, columns * step_across);
-                    let coverage = coverage(across - aside, after + along, before - along);
+                    let (across, after, before) = (across - aside, after + along, before - along);
+                    let coverage = edges.coverage::<ROUND>(simd, across, after, before);
                     self.composite::<S, C>(simd, place, column, color, coverage);
                 }
                 place += self.size * C;
@@ -281,6 +336,13 @@ impl Canvas {
         let at = place + column * C;
         if let Some(Ok(below)) = self.pixels.get_mut(at..at + BLOCK).map(TryInto::try_into) {
             simd.composite::<C>(below, color, coverage);
+        } else {
+            // The end of the last row.
+            let below = &mut self.pixels[at..];
+            let mut block = [0; BLOCK];
+            block[..below.len()].copy_from_slice(below);
+            simd.composite::<C>(&mut block, color, coverage);
+            below.copy_from_slice(&block[..below.len()]);
         }
     }
 }

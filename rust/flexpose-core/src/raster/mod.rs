@@ -113,28 +113,32 @@ pub fn draw_into_at<T: Sample>(
     let brush = Brush::new(skeleton, pen);
     let images = (CHUNK.0 / (image_len * size_of::<T>())).clamp(1, CHUNK.1);
     let stream = size_of_val(out) > STREAM_BYTES;
-    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
-    let rows = rows.clamp(1, pen.size);
-    let memory = || {
-        let scratch = if stream {
-            rows * pen.size * pen.canvas_channels()
-        } else {
-            0
+    // Bytes that stay in the cache are drawn where they belong, without a tile.
+    let direct = !stream
+        && T::bytes(&mut []).is_some()
+        && match pen.style {
+            Style::Color => pen.layout == Layout::Nhwc,
+            Style::Gray => true,
+            Style::PerBone => false,
         };
-        (Tile::new(&brush, rows), vec![T::of(0); scratch])
+    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
+    let rows = if direct { 0 } else { rows.clamp(1, pen.size) };
+    let scratch = if stream {
+        rows * pen.size * pen.canvas_channels()
+    } else {
+        0
     };
     for_each_chunk_with(
         out,
         image_len * images,
         workers,
-        memory,
+        || (Tile::new(&brush, rows), vec![T::of(0); scratch]),
         |(tile, scratch), chunk, out| {
             let task = DrawImages {
                 brush: &brush,
                 poses,
                 first: chunk * images,
                 tile,
-                stream,
                 scratch,
                 out,
             };
@@ -165,7 +169,7 @@ struct DrawImages<'a, T> {
     poses: &'a PoseBatch<'a>,
     first: usize,
     tile: &'a mut Tile,
-    stream: bool,
+    /// Room for a tile if the results are written past the caches, else nothing.
     scratch: &'a mut [T],
     out: &'a mut [T],
 }
@@ -180,7 +184,6 @@ impl<T: Sample> Task for DrawImages<'_, T> {
             poses,
             first,
             tile,
-            stream,
             scratch,
             out,
         } = self;
@@ -188,8 +191,8 @@ impl<T: Sample> Task for DrawImages<'_, T> {
         for (record, image) in (first..).zip(out.chunks_exact_mut(image_len)) {
             tile.shapes.set(brush, poses, record);
             match brush.pen.style {
-                Style::Color => draw_shapes::<S, T, CHANNELS>(simd, tile, brush, stream, scratch, image),
-                Style::Gray => draw_shapes::<S, T, 1>(simd, tile, brush, stream, scratch, image),
+                Style::Color => draw_shapes::<S, T, CHANNELS>(simd, tile, brush, scratch, image),
+                Style::Gray => draw_shapes::<S, T, 1>(simd, tile, brush, scratch, image),
                 Style::PerBone => draw_bones(simd, tile, brush, image),
             }
         }
@@ -197,21 +200,27 @@ impl<T: Sample> Task for DrawImages<'_, T> {
     }
 }
 
-/// Draws one picture, band by band.
+/// Draws one picture, band by band, or where it belongs if there is no tile.
 #[inline(always)]
 fn draw_shapes<S: Simd, T: Sample, const C: usize>(
     simd: S,
     Tile { shapes, canvas }: &mut Tile,
     brush: &Brush<'_>,
-    stream: bool,
     scratch: &mut [T],
     image: &mut [T],
 ) {
+    if canvas.is_empty() {
+        if let Some(pixels) = T::bytes(image) {
+            pixels.fill(0);
+            canvas.other(pixels).draw::<S, C>(simd, brush, shapes);
+        }
+        return;
+    }
     let mut row = 0;
     while row < brush.pen.size as u32 {
         canvas.clear(row);
-        canvas.draw::<S, C>(simd, brush, shapes);
-        output::write::<S, T, C>(simd, canvas, brush.pen.layout, stream, scratch, image);
+        canvas.surface().draw::<S, C>(simd, brush, shapes);
+        output::write::<S, T, C>(simd, canvas, brush.pen.layout, scratch, image);
         row = canvas.rows().end;
     }
 }
@@ -230,7 +239,7 @@ fn draw_bones<S: Simd, T: Sample>(
         let mut row = bone.rows.start;
         while row < bone.rows.end {
             canvas.clear(row);
-            canvas.bone::<S, 1, true>(simd, bone, brush.bone_reach);
+            canvas.surface().bone::<S, 1, true>(simd, bone, brush.bone_reach);
             match brush.pen.layout {
                 Layout::Nhwc => {
                     let rows = &mut image[row as usize * size * channels..];

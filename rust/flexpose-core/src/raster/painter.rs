@@ -113,8 +113,8 @@ impl Task for PaintBand<'_, '_> {
             ..
         } = self.painter;
         match brush.pen.style {
-            Style::Color => canvas.draw::<S, CHANNELS>(simd, brush, shapes),
-            Style::Gray => canvas.draw::<S, 1>(simd, brush, shapes),
+            Style::Color => canvas.surface().draw::<S, CHANNELS>(simd, brush, shapes),
+            Style::Gray => canvas.surface().draw::<S, 1>(simd, brush, shapes),
             Style::PerBone => {
                 let number = brush.skeleton.bones.len();
                 let first = canvas.rows().start;
@@ -122,7 +122,7 @@ impl Task for PaintBand<'_, '_> {
                 spans.fill(0..0);
                 for bone in &shapes.bones {
                     canvas.clear(first);
-                    canvas.bone::<S, 1, true>(simd, bone, brush.bone_reach);
+                    canvas.surface().bone::<S, 1, true>(simd, bone, brush.bone_reach);
                     output::scatter(canvas, bone.index, number, channels);
                     for (all, one) in spans.iter_mut().zip(canvas.spans()) {
                         if one.start < one.end {
