@@ -14,7 +14,7 @@ export PYO3_PYTHON := $(BIN)/python
 unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help dev fmt lint deny test test-rust test-python bench check wheel check-wheel demo clean
+.PHONY: help dev fmt lint deny test test-rust test-python test-cluster bench check wheel check-wheel demo clean
 .DELETE_ON_ERROR:
 
 help: ## print the targets
@@ -57,6 +57,10 @@ test-rust:
 
 test-python: dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-cluster: dev ## the tests that need Ray and torchdata, which dev leaves out
+	$(BIN)/python -m pip install --quiet --group cluster
+	$(BIN)/python -m pytest tests/shards/test_ray.py tests/shards/test_dataset.py tests/cli/test_render.py $(PYTEST_ARGS)
 
 bench: dev ## run every benchmark; results go to benchmarks/results
 	@set -e; for subject in coco metrics png raster render; do echo "== $$subject"; $(BIN)/python "benchmarks/$$subject.py"; done

@@ -46,7 +46,10 @@ pub fn check_picture(
         .chunks_exact(row_len)
         .map(|row| span(row, channels, slack))
         .collect();
-    let whole = encode(pixels, shape, NonZeroUsize::new(1)).unwrap().pop().unwrap();
+    let whole = encode(pixels, shape, NonZeroUsize::new(1))
+        .unwrap()
+        .pop()
+        .unwrap();
     let mut encoder = RowEncoder::new(shape);
     let mut file = Vec::new();
     // The second time finds what the first has left behind.
