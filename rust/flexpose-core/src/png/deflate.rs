@@ -1,10 +1,10 @@
 //! A zlib stream (RFC 1950, 1951) of bytes that are mostly 0.
 //!
 //! What is not 0 arrives as groups, one to three bytes with their place in the stream; the zeros are what lies
-//! between. So black rows cost nothing. A group is the channels of a pixel, and the table knows where each pixel was
-//! seen last. From there two stretches are equal for as long as the difference between their groups, place and
-//! value in one number, is the same: flat lines turn into matches with the pixel to the left, and what repeats from
-//! an earlier row is found there.
+//! between. So black rows cost nothing. A group is the channels of a pixel, and a table knows where each pair of
+//! neighbours was seen last. From there two stretches are equal for as long as the difference between their groups,
+//! place and value in one number, is the same: flat lines turn into matches with the pixel to the left, and what
+//! repeats from an earlier row is found there.
 //!
 //! Groups are collected until there are enough of them for codes of their own.
 #![allow(clippy::inline_always)] // the state of the writer stays in registers: 10 % of all time
@@ -29,7 +29,7 @@ const STORED_HEAD: usize = 5;
 const SMALL: usize = 4096;
 /// Groups of a drawing, for which the ready codes are as good as fitted ones, and much faster.
 const DRAWN_GROUPS: usize = 4096;
-/// Bytes of a drawing: in little pictures the description of the codes weighs more, in large ones they are not worth it.
+/// Bytes of a drawing: in little pictures the description of the codes weighs more, in large ones time does not.
 const DRAWN_LEN: std::ops::Range<usize> = 1 << 10..1 << 20;
 /// Room behind the groups, for a block of pixels to be written at once.
 const SLACK: usize = BLOCK;
@@ -56,7 +56,7 @@ pub struct Deflater {
     tokens: Tokens,
     /// Ready codes for drawings.
     drawn: Words,
-    /// Last group with a value, by a hash of it.
+    /// For a hash of a group and the way to the next, where it was last, and the hash.
     table: Box<[u64; 1 << TABLE_BITS]>,
     /// Sum of the bytes, and of the bytes times how many there are from them to the end.
     sums: [u64; 2],
@@ -162,17 +162,11 @@ impl Deflater {
             // Before each group a zero, its repeats and two more; then three literals.
             let bits = (self.number + 1) * 128 + (len / LONGEST as usize) * 24 + 4096;
             let sender = Sender::new(&self.drawn, last, bits, &mut self.out);
-            let (after_zero, sender) =
-                tokenize::<false, _>(groups, between, self.after_zero, &mut self.table, sender);
+            let (after_zero, sender) = tokenize(groups, between, self.after_zero, &mut self.table, sender);
             self.after_zero = after_zero;
             sender.close();
         } else {
             self.tokens.clear();
-            let tokenize = if self.width == 1 {
-                tokenize::<true, _>
-            } else {
-                tokenize::<false, _>
-            };
             (self.after_zero, _) = tokenize(
                 groups,
                 between,
@@ -248,10 +242,10 @@ impl Deflater {
     }
 }
 
-/// Turns groups, with slack behind them, into literals and matches, from one place of the stream to another. `zero` says
-/// whether the byte before is 0; what is returned says it of the last one.
+/// Turns groups, with slack behind them, into literals and matches, from one place of the stream to another. `zero`
+/// says whether the byte before is 0; what is returned says it of the last one.
 #[inline(always)]
-fn tokenize<const GRAY: bool, S: Sink>(
+fn tokenize<S: Sink>(
     groups: &[Group],
     [start, end]: [u32; 2],
     mut zero: bool,
@@ -260,15 +254,15 @@ fn tokenize<const GRAY: bool, S: Sink>(
 ) -> (bool, S) {
     table.fill(0);
     let drawn = &groups[..groups.len().saturating_sub(SLACK)];
-    // A gray pixel says too little; the two behind it have a say as well.
-    let slot = |i: usize, group: Group| {
-        let key = if GRAY {
-            group ^ groups[i + 1] << 8 ^ groups[i + 2] << 16
-        } else {
-            group
-        };
-        ((key as u32).wrapping_mul(0x9E37_79B1) >> (32 - TABLE_BITS)) as usize
+    // What is looked for is this group and the way to the next. The group alone would be found more often, but that
+    // saves little and costs much: it cannot be foretold.
+    let key = |i: usize, group: Group| {
+        let step = groups[i + 1]
+            .wrapping_sub(group)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (group as u32).wrapping_mul(0x85EB_CA6B) ^ (step >> 32) as u32
     };
+    let slot = |key: u32| (key >> (32 - TABLE_BITS)) as usize;
     let mut done = start; // up to where the sink knows
     let mut last = if zero { ZERO } else { ZERO + 1 }; // the group that ends there
     let mut i = 0;
@@ -277,20 +271,22 @@ fn tokenize<const GRAY: bool, S: Sink>(
         if place > done {
             sink.zeros(place - done, last_byte(last) == 0);
         }
-        let entry = &mut table[slot(i, group)];
-        let seen = (*entry >> 32) as usize;
-        let known = *entry as u32 == group as u32;
-        *entry = (i as u64) << 32 | group & 0xffff_ffff;
+        let wanted = key(i, group);
+        let entry = &mut table[slot(wanted)];
+        let (seen, known) = ((*entry >> 32) as usize, *entry as u32);
+        *entry = (i as u64) << 32 | u64::from(wanted);
         last = group;
-        if known && groups[seen] >> 32 >= (group >> 32).saturating_sub(WINDOW) {
-            let apart = group - groups[seen];
+        // Places of equal groups differ by what the groups differ by.
+        let apart = group.wrapping_sub(groups[seen]);
+        if known == wanted && apart as u32 == 0 && (1..=WINDOW).contains(&(apart >> 32)) {
             let mut reach = end_of(group);
             let mut matched = 1;
             while let (Some(&next), Some(before)) = (drawn.get(i + matched), drawn.get(seen + matched)) {
                 if next.wrapping_sub(*before) != apart || end_of(next) - place > LONGEST {
                     break;
                 }
-                table[slot(i + matched, next)] = ((i + matched) as u64) << 32 | next & 0xffff_ffff;
+                let key = key(i + matched, next);
+                table[slot(key)] = ((i + matched) as u64) << 32 | u64::from(key);
                 reach = end_of(next);
                 last = next;
                 matched += 1;
