@@ -46,8 +46,19 @@ PRETRAIN = PretrainConfig(
 )
 PRETRAIN_STEPS = 15
 BETA = BetaConfig(size_px=16, width=8, steps=12, batch=8, lr=0.01, dtype="float32", checkpoint_steps=3)
+# By gradient descent, as the paper has it: the source's codes are too narrow to tell poses.
 ADAPT = AdaptConfig(
-    iterations=12, batch=8, mixed=12, pool=64, lr=0.05, dtype="float32", checkpoint_iterations=3
+    layers=(3,),
+    start="identity",
+    variation=0,
+    flips=False,
+    iterations=12,
+    batch=8,
+    mixed=12,
+    pool=64,
+    lr=0.05,
+    dtype="float32",
+    checkpoint_iterations=3,
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import numpy as np
 
 from .errors import DataError, UsageError
-from .poses import FrameMode, frame_poses
+from .poses import FrameMode, PoseSet, frame_poses, normalized_poses
 from .raster import pixels_from_normalized, rasterize
 from .skeleton import Skeleton, map_joints
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .poses import Frames, PoseSet
+    from .poses import Frames
 
 __all__ = ["Drawing", "FramedPoses", "array_hash"]
 
@@ -96,6 +96,19 @@ class Drawing:
         frames = frame_poses(kept, self.frame, self.margin)
         normalized = frames.normalize(kept.keypoints).astype(np.float32)
         return FramedPoses(normalized, kept.labels, int(len(poses) - len(kept)), frames)
+
+    def reframed(self, normalized: ArrayLike) -> NDArray[np.float64]:
+        """Poses [N, K, 2] that were made in frame coordinates, in the frames that they would have as data.
+
+        The frame `keep` depends on the picture, not on the pose, and leaves them as they are.
+
+        Raises:
+            DataError: a pose has no extent.
+        """
+        poses = np.asarray(normalized, np.float64)
+        if self.frame == "keep":
+            return poses
+        return normalized_poses(PoseSet(poses, skeleton=self.skeleton), self.frame, self.margin)
 
     def images(
         self, normalized: ArrayLike, *, layout: Literal["nhwc", "nchw"] = "nchw", workers: int | None = 1

@@ -109,7 +109,7 @@ def test_first_loss_is_that_of_the_source(tmp_path: Path, source: Path, run: Any
     generator, drawing, _ = load_generator(source)
     beta, *_ = load_beta(source)
     framed = drawing.framed(tiny.target_poses())
-    bank, _ = module._prepare(generator, beta, drawing, framed, config, torch.float32, Progress())
+    bank = bank_of(generator, beta, drawing, framed, config)
     rows = np.random.default_rng((config.seed, 21, 0)).integers(0, len(bank), config.batch)
     drawn = generator.synthesize([style[rows] for style in bank.styles]).double().numpy()
     wanted = drawing.images(bank.poses).astype(np.float64) / 127.5 - 1
@@ -126,7 +126,7 @@ def test_batches_are_drawn_anew_from_the_whole_set(
     tmp_path: Path, run: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, beta, drawing, framed = parts
-    bank, _ = module._prepare(generator, beta, drawing, framed, tiny.ADAPT, torch.float32, Progress())
+    bank = bank_of(generator, beta, drawing, framed, tiny.ADAPT)
     seen: list[torch.Tensor] = []
     original = module.Gamma.distance
 
@@ -213,19 +213,27 @@ def parts(source: Path) -> tuple[Any, Any, Any, Any]:
 
 def codes_of(parts: Any, config: AdaptConfig) -> tuple[torch.Tensor, np.ndarray, Any]:
     generator, beta, drawing, framed = parts
-    shots, poses, mixes = module._training_poses(framed, drawing, config)
+    shots = module._guide_poses(framed, drawing, config)
+    mixes = module._mixed_poses(shots, drawing, config, Progress())
+    poses = module._joined(shots, mixes)
     return module._paired_codes(generator, beta, shots, poses, mixes, config, torch.float32), poses, mixes
+
+
+def bank_of(generator: Any, beta: Any, drawing: Any, framed: Any, config: AdaptConfig) -> Any:
+    codes, poses, _ = codes_of((generator, beta, drawing, framed), config)
+    return module._bank(generator, beta, drawing, poses, codes, config, torch.float32)[0]
 
 
 def test_poses_are_the_shots_and_their_mixes(parts: Any) -> None:
     _, _, drawing, framed = parts
-    shots, poses, _ = module._training_poses(framed, drawing, tiny.ADAPT)
+    shots = module._guide_poses(framed, drawing, tiny.ADAPT)
+    poses = module._joined(shots, module._mixed_poses(shots, drawing, tiny.ADAPT, Progress()))
     np.testing.assert_array_equal(shots, framed.normalized)
     np.testing.assert_array_equal(poses[:6], framed.normalized)
     expected = mixup_poses(framed.normalized, 12, seed=0)
     np.testing.assert_array_equal(poses[6:], expected)
-    flipped, both, _ = module._training_poses(framed, drawing, replace(tiny.ADAPT, flips=True, mixed=0))
-    np.testing.assert_array_equal(flipped, both)
+    assert module._mixed_poses(shots, drawing, replace(tiny.ADAPT, mixed=0), Progress()) is None
+    flipped = module._guide_poses(framed, drawing, replace(tiny.ADAPT, flips=True))
     np.testing.assert_allclose(flipped[6:, :, 0], -flipped[:6][:, drawing.skeleton.flip_index, 0])
     np.testing.assert_allclose(flipped[6:, :, 1], flipped[:6][:, drawing.skeleton.flip_index, 1])
 

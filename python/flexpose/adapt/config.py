@@ -17,11 +17,22 @@ __all__ = ["ADAPT_PRESETS", "AdaptConfig"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AdaptConfig:
-    """Adaptation to guide poses; the preset "paper" is what the paper prints."""
+    """Adaptation to guide poses; the preset "paper" is what the paper prints.
 
-    layers: tuple[int, ...] = (3,)  # numbered from 1, coarse to fine
+    The default needs no gradient: tau is the least-squares solution on guide poses that vary as the source does. With
+    `iterations` it is trained from there on, as the paper trains it from the identity.
+    """
+
+    layers: tuple[int, ...] = ()  # numbered from 1, coarse to fine; () is every style layer
     form: TransferForm = "equalized"
-    mixed: int = 1000  # |T*|, poses of Pose-mixup beside the guide poses
+    start: Literal["least-squares", "identity"] = "least-squares"
+    rounds: int = (
+        2  # of the least squares: drawn poses are compared with those asked for, and it is solved again
+    )
+    mixed: int = 3000  # |T*|, training poses beside the guide poses
+    variation: float = (
+        1.0  # of the source's own turns of bones, added to the mixed poses; 0 is the paper's Pose-mixup
+    )
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"
@@ -29,33 +40,44 @@ class AdaptConfig:
         0  # codes among which "match" and "match-mix" choose; 0: as many as poses, so that none is left over
     )
     features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")
-    iterations: int = 300
+    iterations: int = 0  # of gradient descent
     batch: int = 64
     lr: float = 0.03
     lr_decay: Literal["none", "cosine"] = "cosine"
-    flips: bool = False  # add the mirrored guide poses
+    flips: bool = True  # add the mirrored guide poses
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_iterations: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch", "lr", "mixup_beta", "checkpoint_iterations"):
+        for name in ("batch", "lr", "mixup_beta", "checkpoint_iterations"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
-        for name in ("mixed", "seed"):
+        if self.start == "identity" and self.iterations == 0:
+            raise ConfigError('iterations must be > 0 where start is "identity", got 0')
+        for name in ("mixed", "seed", "iterations", "rounds", "variation"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
+        if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
         if not self.features:
             raise ConfigError("features must name at least one of beta, keypoints, pyramid")
         if self.pool < 0:
             raise ConfigError(f"pool must be >= 0, got {self.pool}")
+        if self.variation > 0 and self.mixed > 0 and self.start == "identity":
+            raise ConfigError(
+                'variation must be 0 where start is "identity", which knows no poses of the source'
+            )
 
 
 ADAPT_PRESETS: dict[str, dict[str, Any]] = {
     # Appendix 6 of the paper, and the plain reading of "randomly sample latent codes, one for each pose".
     "paper": {
+        "layers": (3,),
+        "start": "identity",
+        "variation": 0.0,
+        "flips": False,
+        "mixed": 1000,
         "form": "raw",
         "pairing": "random",
         "features": ("beta", "pyramid"),
@@ -64,12 +86,7 @@ ADAPT_PRESETS: dict[str, dict[str, Any]] = {
         "lr": 0.1,
         "lr_decay": "none",
     },
-    "tiny": {
-        "iterations": 120,
-        "batch": 32,
-        "mixed": 200,
-        "lr": 0.03,
-        "checkpoint_iterations": 40,
-    },
+    # For the small generator of the demo.
+    "tiny": {"mixed": 1000},
 }
 """Named settings of `flexpose adapt --preset`."""

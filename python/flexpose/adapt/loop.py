@@ -1,4 +1,4 @@
-"""Adaptation: tau is trained so that the source generator draws the guide poses and their mixes."""
+"""Adaptation: tau is solved or trained so that the source generator draws the guide poses and their variations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..checkpoint import (
 from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
 from ..models import Transfer
-from ..poses.mixup import mixup_poses, shrunken_mix_fraction
+from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..pretrain.beta import load_beta
 from ..pretrain.data import images_to_tensor
 from ..pretrain.files import load_generator
@@ -32,6 +32,7 @@ from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, read_keypoints
 from .adapter import save_adapter
 from .features import Gamma
+from .least_squares import LeastSquares
 from .pairing import match_poses
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from ..drawing import Drawing, FramedPoses
     from ..models import Generator
     from ..models.regressor import Regressor
-    from ..poses import PoseSet
+    from ..poses import MixedPoses, PoseSet
     from .config import AdaptConfig
 
 __all__ = ["adapt"]
@@ -63,18 +64,23 @@ class _Bank:
         return len(self.poses)
 
 
-def _training_poses(
-    shots: FramedPoses, drawing: Drawing, config: AdaptConfig
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
-    """(T, T u T*, mixes): the guide poses, then the mixed ones."""
+def _guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
+    """T: the guide poses, and mirrored if the settings say so."""
     poses = shots.normalized
     if config.flips:
         mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
         poses = np.concatenate([poses, mirrored])
+    return poses
+
+
+def _mixed_poses(
+    guides: NDArray[np.float32], drawing: Drawing, config: AdaptConfig, progress: Progress
+) -> MixedPoses | None:
+    """T* of the paper; None if the settings want none."""
     if config.mixed == 0:
-        return poses, poses, None
+        return None
     mixes = mixup_poses(
-        poses,
+        guides,
         config.mixed,
         seed=config.seed,
         beta=config.mixup_beta,
@@ -82,7 +88,17 @@ def _training_poses(
         skeleton=drawing.skeleton,
         return_pairs=True,
     )
-    return poses, np.concatenate([poses, mixes.keypoints.astype(np.float32)]), mixes
+    shrunken = shrunken_mix_fraction(mixes.keypoints, guides, drawing.skeleton)
+    if shrunken > _SHRUNKEN_WARNING:
+        progress.message(
+            f"{shrunken:.0%} of the mixed poses have a limb shorter than half of any guide pose's: are left and "
+            'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
+        )
+    return mixes
+
+
+def _joined(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:
+    return guides if mixes is None else np.concatenate([guides, mixes.keypoints.astype(np.float32)])
 
 
 def _paired_codes(
@@ -90,7 +106,7 @@ def _paired_codes(
     beta: Regressor,
     shots: NDArray[np.float32],
     poses: NDArray[np.float32],
-    mixes: Any,
+    mixes: MixedPoses | None,
     config: AdaptConfig,
     dtype: Any,
 ) -> Tensor:
@@ -164,7 +180,7 @@ def adapt(
     generator, regressor, drawing, header, beta_hash = _load_sources(
         source_path, None if beta is None else Path(beta)
     )
-    if max(config.layers) > generator.num_layers:
+    if max(config.layers, default=1) > generator.num_layers:
         raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(config.layers)}")
     framed = drawing.framed(shots)
     if len(framed) < 2:
@@ -176,8 +192,9 @@ def adapt(
         RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
         StopSignal() as stop,
     ):
-        bank, gamma = _prepare(generator, regressor, drawing, framed, config, dtype, progress)
-        transfer = Transfer.for_generator(generator, config.layers, form=config.form)
+        poses, codes, transfer, found = _prepare(
+            generator, regressor, drawing, framed, config, dtype, stop, progress
+        )
         optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
         checkpoints = Checkpoints(folder / "checkpoints")
         begin, losses = _restore(transfer, optimiser, checkpoints) if resume else (0, [])
@@ -187,25 +204,28 @@ def adapt(
                 step=0,
                 shots=len(framed),
                 dropped=framed.dropped,
-                bank=len(bank),
-                **_free_layers(generator, config),
+                bank=len(poses),
+                layers={str(layer): generator.layer_resolutions[layer - 1] for layer in transfer.layers},
+                **found,
             )
             _publish_grid(run, "grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
-        _train(
-            generator,
-            transfer,
-            optimiser,
-            bank,
-            gamma,
-            config,
-            dtype,
-            run,
-            checkpoints,
-            stop,
-            progress,
-            begin,
-            losses,
-        )
+        if config.iterations:
+            bank, gamma = _bank(generator, regressor, drawing, poses, codes, config, dtype)
+            _train(
+                generator,
+                transfer,
+                optimiser,
+                bank,
+                gamma,
+                config,
+                dtype,
+                run,
+                checkpoints,
+                stop,
+                progress,
+                begin,
+                losses,
+            )
         transfer.requires_grad_(False)
         for name, tau in (("source", None), ("adapted", transfer)):
             with torch.inference_mode():
@@ -217,11 +237,6 @@ def adapt(
         where = source_path / "generator.safetensors" if source_path.is_dir() else source_path
         save_adapter(final, transfer, source_hash=str(header["hash"]), source=where, facts=facts)
     return final
-
-
-def _free_layers(generator: Generator, config: AdaptConfig) -> dict[str, Any]:
-    """What is logged of the free layers: their numbers and the pixels of their output."""
-    return {"layers": {str(layer): generator.layer_resolutions[layer - 1] for layer in sorted(config.layers)}}
 
 
 def _publish_grid(run: RunFolder, name: str, images: NDArray[np.uint8]) -> None:
@@ -236,18 +251,58 @@ def _prepare(
     framed: FramedPoses,
     config: AdaptConfig,
     dtype: Any,
+    stop: StopSignal,
     progress: Progress,
+) -> tuple[NDArray[np.float32], Tensor, Transfer, dict[str, Any]]:
+    """(T u T*, a code for each pose, the tau to begin with, what is logged of it)."""
+    guides = _guide_poses(framed, drawing, config)
+    layers = config.layers or tuple(range(1, generator.num_layers + 1))
+    if config.start == "identity":
+        mixes = _mixed_poses(guides, drawing, config, progress)
+        poses = _joined(guides, mixes)
+        codes = _paired_codes(generator, beta, guides, poses, mixes, config, dtype)
+        return poses, codes, Transfer.for_generator(generator, layers, form=config.form), {}
+    progress.start("solve", config.rounds + 2)
+    solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
+    progress.advance(1)
+    if config.variation > 0 and config.mixed > 0:
+        prior = solver.poses
+        mirrored = prior[:, drawing.skeleton.flip_index] * np.array([-1.0, 1.0])
+        varied = vary_poses(
+            guides,
+            drawing.reframed(np.concatenate([prior, mirrored])),
+            config.mixed,
+            seed=config.seed,
+            skeleton=drawing.skeleton,
+            strength=config.variation,
+        )
+        poses = np.concatenate([guides, drawing.reframed(varied).astype(np.float32)])
+    else:
+        poses = _joined(guides, _mixed_poses(guides, drawing, config, progress))
+    distances: list[float] = []
+
+    def report(distance: float) -> None:
+        distances.append(round(distance, 5))
+        progress.advance(1 + len(distances), fd=distance)
+        stop.check("nothing was written")
+
+    transfer, codes = solver.fit(
+        poses, layers, form=config.form, rounds=config.rounds, framed=drawing.reframed, report=report
+    )
+    progress.advance(config.rounds + 2)
+    return poses, codes, transfer, {"fd_to_training_poses": distances}
+
+
+def _bank(
+    generator: Generator,
+    beta: Regressor,
+    drawing: Drawing,
+    poses: NDArray[np.float32],
+    codes: Tensor,
+    config: AdaptConfig,
+    dtype: Any,
 ) -> tuple[_Bank, Gamma]:
-    """Everything that is the same in each iteration: poses, codes, styles and target features."""
-    shots, poses, mixes = _training_poses(framed, drawing, config)
-    if mixes is not None:
-        shrunken = shrunken_mix_fraction(mixes.keypoints, shots, drawing.skeleton)
-        if shrunken > _SHRUNKEN_WARNING:
-            progress.message(
-                f"{shrunken:.0%} of the mixed poses have a limb shorter than half of any guide pose's: are left and "
-                'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
-            )
-    codes = _paired_codes(generator, beta, shots, poses, mixes, config, dtype)
+    """What gradient descent trains on."""
     gamma = Gamma(config.features, beta, dtype=dtype)
     with torch.no_grad():
         styles = generator.styles(codes)
@@ -284,7 +339,7 @@ def _train(
     losses: list[float],
 ) -> None:
     """Train from iteration `begin` on; `losses` are those since the last record, as the checkpoint kept them."""
-    first = min(config.layers)
+    first = min(transfer.layers)
     progress.start("adapt", config.iterations)
     progress.advance(begin)
     clock, since = time.monotonic(), begin

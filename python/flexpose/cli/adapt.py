@@ -50,9 +50,12 @@ def adapt_cli(
     assignments: SetOption = None,
     layers: Annotated[
         str | None,
-        typer.Option(metavar="N,N", help="Style layers that change, from 1, coarse to fine; 3 if unset."),
+        typer.Option(metavar="N,N", help="Style layers that change, from 1, coarse to fine; all if unset."),
     ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(min=0, help="Steps of gradient descent after the least squares; none if unset."),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
     seed: SeedOverride = None,
     resume: ResumeOption = False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..errors import UsageError
+from ..metrics import affine_transport
 from ..metrics.arrays import as_keypoints
 
 if TYPE_CHECKING:
@@ -150,9 +151,7 @@ def kernel_density(
 def ot_affine(shots: ArrayLike, source: ArrayLike | None, n: int, seed: int) -> NDArray[np.float64]:
     """Source poses under the affine map that carries the source's mean and covariance to those of the shots.
 
-    Between normal distributions it is the optimal transport: A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2 with the
-    source's covariance A and the shots' B. Directions in which the source has no spread (below 1e-10 of the
-    largest) get none.
+    Directions in which the source has no spread get none; see `affine_transport`.
 
     Args:
         shots: [S, K, 2], S >= 2.
@@ -163,24 +162,11 @@ def ot_affine(shots: ArrayLike, source: ArrayLike | None, n: int, seed: int) -> 
     Raises:
         UsageError: wrong shape, n < 1, or too few poses.
         DataError: a coordinate is not finite.
-
-    Source: Olkin and Pukelsheim 1982, "The distance between two random vectors with given dispersion
-        matrices".
     """
     guides = _shots(shots, n, 2)
     poses = _source(source, guides.shape[1], 2)
-    flat, target = poses.reshape(len(poses), -1), guides.reshape(len(guides), -1)
-    mean = flat.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
-    root = np.sqrt(np.maximum(values, 0.0))
-    inverse = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(root, 1e-300), 0.0)
-    half = (vectors * root) @ vectors.T
-    unhalf = (vectors * inverse) @ vectors.T
-    inner_values, inner = np.linalg.eigh(half @ np.cov(target, rowvar=False) @ half)
-    transport = unhalf @ ((inner * np.sqrt(np.maximum(inner_values, 0.0))) @ inner.T) @ unhalf
-    chosen = flat[_rows(np.random.default_rng(seed), len(flat), n)]
-    moved: NDArray[np.float64] = target.mean(axis=0) + (chosen - mean) @ transport
-    return moved.reshape(n, *guides.shape[1:])
+    chosen = poses[_rows(np.random.default_rng(seed), len(poses), n)]
+    return affine_transport(poses, guides)(chosen)
 
 
 def source_residuals(

@@ -8,10 +8,11 @@ from .nearest_shot import NearestShot, memorization_threshold, nearest_shot_dist
 from .neighbors import NeighborReference, density_coverage, precision_recall
 from .plausibility import KinematicLimits, implausible_rate
 from .pose_error import PckNorm, mean_l2, mean_square, pck, pck_lengths
-from .transport import circular_wasserstein, wasserstein
+from .transport import AffineTransport, affine_transport, circular_wasserstein, wasserstein
 from .worth import Worth, WorthCurve, worth_of_mmd2
 
 __all__ = [
+    "AffineTransport",
     "KinematicDistances",
     "KinematicLimits",
     "KinematicReference",
@@ -22,6 +23,7 @@ __all__ = [
     "PckNorm",
     "Worth",
     "WorthCurve",
+    "affine_transport",
     "angle_pairs",
     "bone_lengths",
     "bone_ratios",

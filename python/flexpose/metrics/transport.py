@@ -1,17 +1,26 @@
-"""Wasserstein-1 distances of samples on the line and on the circle."""
+"""Optimal transport: Wasserstein-1 distances on the line and the circle, the affine map between moments."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from .arrays import as_row_pair
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["circular_wasserstein", "circular_wasserstein_sorted", "wasserstein", "wasserstein_sorted"]
+__all__ = [
+    "AffineTransport",
+    "affine_transport",
+    "circular_wasserstein",
+    "circular_wasserstein_sorted",
+    "wasserstein",
+    "wasserstein_sorted",
+]
 
 
 def _merged_gaps(
@@ -89,3 +98,52 @@ def circular_wasserstein(a: ArrayLike, b: ArrayLike) -> float:
     """
     turn = 2.0 * np.pi
     return circular_wasserstein_sorted(np.sort(_sample(a, "a") % turn), np.sort(_sample(b, "b") % turn))
+
+
+@dataclass(frozen=True, eq=False)
+class AffineTransport:
+    """x -> (x - center) @ matrix + moved.
+
+    Attributes:
+        center: [D], the mean of what is moved.
+        matrix: [D, D], symmetric.
+        moved: [D], the mean of where it goes.
+    """
+
+    center: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    moved: NDArray[np.float64]
+
+    def __call__(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Move [N, D] or [N, K, 2] with 2 K = D; the result has the shape that it was given."""
+        array = np.asarray(values, np.float64)
+        rows: NDArray[np.float64] = (array.reshape(len(array), -1) - self.center) @ self.matrix + self.moved
+        return rows.reshape(array.shape)
+
+
+def affine_transport(a: ArrayLike, b: ArrayLike) -> AffineTransport:
+    """The affine map that carries the mean and covariance of one set to those of another.
+
+    Between normal distributions it is the optimal transport: A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2 with the
+    covariances A and B. Directions in which `a` has no spread (below 1e-10 of the largest) get none.
+
+    Args:
+        a: [N, K, 2] or [N, D], N >= 2, what is moved.
+        b: [M, K, 2] or [M, D], M >= 2, where it goes.
+
+    Raises:
+        UsageError: wrong shape, fewer than 2 rows, different numbers of columns.
+        DataError: a value is not finite.
+
+    Source: Olkin and Pukelsheim 1982, "The distance between two random vectors with given dispersion
+        matrices".
+    """
+    rows_a, rows_b = (np.asarray(rows, np.float64) for rows in as_row_pair(a, b, ("a", "b"), min_rows=2))
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows_a, rowvar=False)))
+    root = np.sqrt(np.maximum(values, 0.0))
+    inverse = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(root, 1e-300), 0.0)
+    half = (vectors * root) @ vectors.T
+    unhalf = (vectors * inverse) @ vectors.T
+    inner_values, inner = np.linalg.eigh(half @ np.cov(rows_b, rowvar=False) @ half)
+    matrix = unhalf @ ((inner * np.sqrt(np.maximum(inner_values, 0.0))) @ inner.T) @ unhalf
+    return AffineTransport(rows_a.mean(axis=0), matrix, rows_b.mean(axis=0))

@@ -74,7 +74,8 @@ class Transfer(nn.Module):
         dims = generator.synthesis.style_dims
         return cls(dims, layers, num_layers=generator.num_layers, form=form)
 
-    def _scale(self, layer: int) -> float:
+    def scale(self, layer: int) -> float:
+        """What the stored block of a layer is multiplied by: 1 / sqrt(d) if equalised, else 1."""
         return 1 / math.sqrt(self.style_dims[layer - 1]) if self.form == "equalized" else 1.0
 
     def matrix(self, layer: int) -> Tensor:
@@ -84,7 +85,7 @@ class Transfer(nn.Module):
             return torch.eye(size)
         block = self.blocks[str(layer)]
         identity = torch.eye(size, dtype=block.dtype, device=block.device)
-        matrix: Tensor = identity + block * self._scale(layer)
+        matrix: Tensor = identity + block * self.scale(layer)
         return matrix
 
     def forward(self, styles: Sequence[Tensor]) -> list[Tensor]:
@@ -93,7 +94,7 @@ class Transfer(nn.Module):
         for layer in self.layers:
             s = changed[layer - 1]
             # s + s V', not s (I + V)': adding zero keeps every bit.
-            changed[layer - 1] = s + (s @ self.blocks[str(layer)].T) * self._scale(layer)
+            changed[layer - 1] = s + (s @ self.blocks[str(layer)].T) * self.scale(layer)
         return changed
 
     @torch.no_grad()
@@ -119,7 +120,7 @@ class Transfer(nn.Module):
             size = self.style_dims[layer - 1]
             mine = self.matrix(layer) - torch.eye(size)
             theirs = other.matrix(layer) - torch.eye(size)
-            result.blocks[str(layer)].copy_(torch.lerp(mine, theirs, amount) / result._scale(layer))
+            result.blocks[str(layer)].copy_(torch.lerp(mine, theirs, amount) / result.scale(layer))
         return result
 
     @torch.no_grad()

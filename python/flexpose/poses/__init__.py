@@ -8,6 +8,7 @@ from flexpose.poses.inspect import summarize
 from flexpose.poses.mixup import MixedPoses, MixupSpace, mixup_poses, shrunken_mix_fraction
 from flexpose.poses.poseset import PoseSet
 from flexpose.poses.synth import SynthDomain, source_domain, synth_poses, target_domain
+from flexpose.poses.variation import vary_poses
 from flexpose.skeleton.maps import map_joints
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "summarize",
     "synth_poses",
     "target_domain",
+    "vary_poses",
     "write_poses",
 ]

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     SYNTH = 3
     AUGMENT = 4
     ORDER = 5
+    VARIATION = 6
 
 
 def uniforms(seed: int, stream: Stream, rows: int, columns: int, *, start: int = 0) -> NDArray[np.float64]:

@@ -1,0 +1,142 @@
+"""tau in closed form: the linear map of the styles that draws the training poses from matched codes.
+
+The source generator can be run backwards to the codes of any poses (`PoseEncoder`). Styles of these codes are what
+tau has to give, styles of codes matched to the poses are what it gets, and each block is a linear regression. What a
+linear map leaves undone shows in the poses that the adapted generator then draws: their mean and covariance are
+compared with those of the training poses, and the difference is added to what the regression is asked for. This is
+ours, not the paper's; the paper trains tau by gradient descent (`flexpose.adapt.loop`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+from ..metrics import affine_transport, frechet_distance
+from ..models import PoseEncoder, Transfer
+from ..sample.draw import draw_images, latents, map_codes, read_keypoints
+from .pairing import match_poses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from ..models import Generator, Regressor, TransferForm
+
+__all__ = ["LeastSquares", "solve_transfer"]
+
+_RIDGE = 1e-6  # of the mean square of a style; towards the identity
+_DRAWN = 1000  # poses drawn to fit the encoder, and again in each round
+_CORRECTION = 0.6  # of what a round finds missing: the full step trades precision for recall
+_POOL_STREAM = 20
+_CHECK_STREAM = 22
+
+
+@torch.no_grad()
+def solve_transfer(
+    generator: Generator,
+    codes: Tensor,
+    wanted: Tensor,
+    layers: Sequence[int],
+    *,
+    form: TransferForm = "equalized",
+) -> Transfer:
+    """The tau that takes the styles of `codes` nearest to those of `wanted`, block by block.
+
+    Args:
+        generator: G.
+        codes: [N, w_dim].
+        wanted: [N, w_dim], row by row what tau should turn the styles of `codes` into.
+        layers: the free layers, numbered from 1.
+        form: how tau is stored.
+
+    Raises:
+        UsageError: a layer that the generator does not have.
+        DataError: the equations have no finite solution.
+    """
+    transfer = Transfer.for_generator(generator, layers, form=form)
+    given, asked = generator.styles(codes), generator.styles(wanted)
+    for layer in transfer.layers:
+        s, missing = given[layer - 1].double(), (asked[layer - 1] - given[layer - 1]).double()
+        gram = s.T @ s
+        ridge = _RIDGE * gram.diagonal().mean()
+        gram.diagonal().add_(ridge)
+        change = torch.linalg.solve(gram, s.T @ missing).T
+        if not bool(torch.isfinite(change).all()):
+            raise DataError(f"the least squares of layer {layer} have no finite solution")
+        transfer.blocks[str(layer)].copy_(change / transfer.scale(layer))
+    return transfer
+
+
+class LeastSquares:
+    """Codes, poses and the way between them, for one source generator.
+
+    Args:
+        generator: G, trained by lessons.
+        beta: reads the poses that G draws.
+        count: codes to match poses with.
+        seed: of the codes.
+        dtype: type of the convolutions.
+
+    Attributes:
+        codes: [count, w_dim].
+        poses: [count, K, 2] float64, what G means to draw for them: samples of the source.
+
+    Raises:
+        UsageError: the generator's codes tell no poses.
+    """
+
+    def __init__(self, generator: Generator, beta: Regressor, count: int, seed: int, dtype: Any) -> None:
+        self.generator, self.beta, self.dtype = generator, beta, dtype
+        z = latents(max(count, _DRAWN), generator.config.z_dim, seed, stream=_POOL_STREAM)
+        codes = map_codes(generator, z).clone()
+        self.encoder = PoseEncoder.fit(generator, z[:_DRAWN], self._read(codes[:_DRAWN], None))
+        self.codes, self.poses = codes[:count], self.encoder.decode(z[:count])
+        self._check = map_codes(
+            generator, latents(_DRAWN, generator.config.z_dim, seed, stream=_CHECK_STREAM)
+        ).clone()
+
+    def _read(self, codes: Tensor, transfer: Transfer | None) -> NDArray[np.float32]:
+        images = draw_images(self.generator, codes, transfer=transfer, dtype=self.dtype)
+        return read_keypoints(self.beta, images, dtype=self.dtype)
+
+    def fit(
+        self,
+        poses: NDArray[np.floating],
+        layers: Sequence[int],
+        *,
+        form: TransferForm,
+        rounds: int,
+        framed: Callable[[NDArray[np.floating]], NDArray[np.floating]],
+        report: Callable[[float], None],
+    ) -> tuple[Transfer, Tensor]:
+        """Solve, draw, compare and solve again.
+
+        Args:
+            poses: [count, K, 2], what the adapted generator shall draw.
+            layers: the free layers, numbered from 1.
+            form: how tau is stored.
+            rounds: how often the drawn poses' mean and covariance are compared with those of `poses`.
+            framed: puts drawn poses into the frames that they would have as data.
+            report: told the Frechet distance that each round finds between drawn poses and `poses`.
+
+        Returns:
+            tau, and the code [count, w_dim] that answers for each pose.
+
+        Raises:
+            DataError: no finite solution, or pictures without numbers.
+        """
+        codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
+        asked = np.asarray(poses, np.float64)
+        transfer = solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)
+        for _ in range(rounds):
+            drawn = framed(self._read(self._check, transfer))
+            report(frechet_distance(drawn, poses))
+            asked = asked + _CORRECTION * (affine_transport(drawn, poses)(asked) - asked)
+            transfer = solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)
+        return transfer, codes

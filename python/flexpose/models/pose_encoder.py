@@ -1,0 +1,97 @@
+"""From poses to codes: the way back through a generator that learned to draw given joints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import UsageError
+from .layers import EqualLinear
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from .generator import Generator
+
+__all__ = ["PoseEncoder"]
+
+_GAP = 0.05  # of neighbouring singular values; storage in bfloat16 leaves 0.01 where zeros were
+_LEAST_RATIO = 4  # poses for each coefficient of the fit
+
+
+@dataclass(frozen=True, eq=False)
+class PoseEncoder:
+    """A pose for a latent code, and a code in W for any pose, without drawing.
+
+    Source training by lessons puts the pose between two layers of the mapping network and multiplies both into
+    one of rank 2 K in the end. That rank gives the place away: the layer's 2 K numbers are an affine function of
+    the joints that the generator then draws.
+
+    Attributes:
+        generator: its mapping network is used.
+        layer: 0-based number of the mapping layer through which the pose passes.
+        take: [2 K, width] orthonormal rows, what of that layer's input is the pose.
+        matrix: [2 K, 2 K], of the affine map from the layer's numbers to coordinates.
+        offset: [2 K].
+    """
+
+    generator: Generator
+    layer: int
+    take: Tensor
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, generator: Generator, z: Tensor, poses: NDArray[np.floating]) -> PoseEncoder:
+        """Find the layer, and fit its numbers to poses that were read from what the generator draws.
+
+        Args:
+            generator: G.
+            z: [N, z_dim].
+            poses: [N, K, 2] in frame coordinates, the poses that G draws for z.
+
+        Raises:
+            UsageError: no layer of the mapping network has rank 2 K, or there are too few poses.
+        """
+        size = 2 * poses.shape[1]
+        if len(poses) < _LEAST_RATIO * (size + 1):
+            raise UsageError(f"poses must be at least {_LEAST_RATIO * (size + 1)}, got {len(poses)}")
+        layer, take = _pose_layer(generator, size)
+        with torch.no_grad():
+            code = (generator.mapping(z, stop=layer).double() @ take.T).numpy()
+        known = np.concatenate([code, np.ones((len(code), 1))], 1)
+        fitted = np.linalg.lstsq(known, poses.reshape(len(poses), -1).astype(np.float64), rcond=None)[0]
+        return cls(generator, layer, take, fitted[:-1].T, fitted[-1])
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> NDArray[np.float64]:
+        """The poses [N, K, 2] that G means to draw for z [N, z_dim]."""
+        code = (self.generator.mapping(z, stop=self.layer).double() @ self.take.T).numpy()
+        poses = code @ self.matrix.T + self.offset
+        return np.asarray(poses.reshape(len(poses), -1, 2), np.float64)
+
+    @torch.no_grad()
+    def encode(self, poses: NDArray[np.floating]) -> Tensor:
+        """Codes w [N, w_dim] from which G draws poses [N, K, 2]."""
+        flat = poses.reshape(len(poses), -1).astype(np.float64) - self.offset
+        code = torch.from_numpy(np.linalg.solve(self.matrix, flat.T).T)
+        return self.generator.mapping.finish((code @ self.take).float(), self.layer)
+
+
+@torch.no_grad()
+def _pose_layer(generator: Generator, size: int) -> tuple[int, Tensor]:
+    """(number, take) of the mapping layer of rank `size`."""
+    for number, layer in enumerate(generator.mapping.layers):
+        if not isinstance(layer, EqualLinear) or min(layer.weight.shape) <= size:
+            continue
+        _, values, right = torch.linalg.svd(layer.weight.double(), full_matrices=False)
+        if values[size] < _GAP * values[size - 1]:
+            return number, right[:size]
+    raise UsageError(
+        f"no layer of the source's mapping network has rank {size}: it was not trained by lessons, and its codes "
+        'tell no poses; adapt it with start="identity"'
+    )

@@ -1,0 +1,211 @@
+"""tau in closed form: the way back to codes, the regression, its rounds, and adaptation by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from flexpose.adapt import AdaptConfig, adapt, read_adapter
+from flexpose.adapt.least_squares import LeastSquares, solve_transfer
+from flexpose.config import make_config
+from flexpose.errors import ConfigError, UsageError
+from flexpose.metrics import frechet_distance
+from flexpose.models import Generator, PoseEncoder
+from flexpose.pretrain import load_beta, load_generator, pretrain, train_beta
+from flexpose.sample import SampleConfig, latents, sample
+
+from .. import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Wide enough for the 26 numbers of a pose, and trained so little that pictures show no figures: what is tested is the
+# algebra, which does not depend on how well the generator draws.
+LESSONS = replace(
+    tiny.PRETRAIN,
+    z_dim=32,
+    w_dim=48,
+    channel_max=16,
+    channel_base=256,
+    mapping_layers=3,
+    pose_layers=1,
+    flow_steps=40,
+    flow_batch=64,
+    mapping_steps=60,
+    mapping_batch=64,
+    pairs=500,
+    stages=(),
+)
+CONFIG = AdaptConfig(mixed=300, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("taught")
+    train_beta(tiny.source_poses(), tiny.BETA, folder)
+    pretrain(tiny.source_poses(), LESSONS, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(taught: Path) -> Generator:
+    return load_generator(taught)[0]
+
+
+# --- the way back
+
+
+def test_codes_of_poses_decode_to_them(generator: Generator) -> None:
+    """Any affine reading of the pose layer can be undone: encode, then what the layer takes is the pose again."""
+    z = latents(300, 32, 0)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        inside = generator.mapping(z, stop=1)
+    # Poses that are an affine function of what the pose layer takes, as those of a trained generator are.
+    take = torch.linalg.svd(generator.mapping.layers[1].weight.double(), full_matrices=False)[2][:26]
+    code = (inside.double() @ take.T).numpy()
+    matrix, offset = rng.standard_normal((26, 26)) + 5 * np.eye(26), rng.standard_normal(26)
+    poses = (code @ matrix + offset).reshape(-1, 13, 2)
+    encoder = PoseEncoder.fit(generator, z, poses)
+    assert encoder.layer == 1
+    np.testing.assert_allclose(encoder.decode(z), poses, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.encode(poses), generator.map(z), rtol=1e-3, atol=1e-4)
+
+
+def test_storage_in_half_precision_does_not_hide_the_layer(generator: Generator) -> None:
+    import copy
+
+    stored = copy.deepcopy(generator)
+    for parameter in stored.parameters():
+        parameter.data = parameter.data.half().float()
+    z = latents(200, 32, 0)
+    poses = np.random.default_rng(0).standard_normal((200, 13, 2))
+    assert PoseEncoder.fit(stored, z, poses).layer == 1
+
+
+def test_a_generator_without_lessons_is_told(generator: Generator) -> None:
+    plain = Generator(generator.config)
+    poses = np.random.default_rng(0).standard_normal((200, 13, 2))
+    with pytest.raises(UsageError, match=r"no layer of .* has rank 26.*start=\"identity\""):
+        PoseEncoder.fit(plain, latents(200, 32, 0), poses)
+    with pytest.raises(UsageError, match="poses must be at least 108, got 50"):
+        PoseEncoder.fit(generator, latents(50, 32, 0), poses[:50])
+
+
+# --- the regression
+
+
+def test_a_linear_change_of_styles_is_found(generator: Generator) -> None:
+    """Styles of wanted codes that are a linear map of the given ones: tau is that map, and I elsewhere."""
+    rng = torch.Generator().manual_seed(0)
+    codes = torch.randn(400, 48, generator=rng)
+    transfer = solve_transfer(generator, codes, codes, [2, 3])
+    for layer in range(1, 7):
+        identity = torch.eye(generator.synthesis.style_dims[layer - 1])
+        torch.testing.assert_close(transfer.matrix(layer), identity, rtol=0, atol=1e-4)
+    wanted = torch.randn(400, 48, generator=rng)
+    transfer = solve_transfer(generator, codes, wanted, [3])
+    with torch.no_grad():
+        given, asked = generator.styles(codes)[2].double(), generator.styles(wanted)[2].double()
+    best = torch.linalg.lstsq(given, asked).solution.T
+    torch.testing.assert_close(transfer.matrix(3).double(), best, rtol=0, atol=2e-3)
+    assert transfer.layers == (3,)
+
+
+def test_rounds_make_up_for_what_a_linear_map_leaves(
+    generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a drawing that shows each pose at 0.7 of its size, the rounds ask for larger ones."""
+    z = latents(1000, 32, 0, stream=20)
+    with torch.no_grad():
+        inside = generator.mapping(z, stop=1).double()
+        w = generator.map(z)
+    take = torch.linalg.svd(generator.mapping.layers[1].weight.double(), full_matrices=False)[2][:26]
+    code = inside @ take.T
+    poses = code - code.mean(0)  # what the source draws: an affine function of its codes
+    with torch.no_grad():
+        styles = torch.cat(generator.styles(w), 1).double()
+    reader = torch.linalg.lstsq(styles, poses, rcond=1e-4).solution
+
+    def read(_: Any, codes: torch.Tensor, transfer: Any) -> np.ndarray:
+        if transfer is None:
+            return poses[: len(codes)].numpy().reshape(-1, 13, 2)
+        with torch.no_grad():
+            drawn = torch.cat(transfer(generator.styles(codes)), 1).double() @ reader
+        return 0.7 * drawn.numpy().reshape(-1, 13, 2)
+
+    monkeypatch.setattr(LeastSquares, "_read", read)
+    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
+    np.testing.assert_allclose(solver.poses, read(None, torch.empty(400, 1), None), atol=1e-3)
+    wanted = solver.poses * 0.9 + 0.1 * solver.poses.std(0)
+    told: list[float] = []
+    options: dict[str, Any] = {"form": "equalized", "framed": lambda poses: poses}
+    transfer, codes = solver.fit(wanted, range(1, 7), rounds=4, report=told.append, **options)
+    assert codes.shape == (400, 48)
+    assert len(torch.unique(codes, dim=0)) == 400
+    assert len(told) == 4
+    assert told[3] < 0.3 * told[0]
+    assert frechet_distance(read(None, solver._check, transfer), wanted) < 0.3 * told[0]
+
+
+# --- adaptation by it
+
+
+def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
+    shots = tiny.target_poses()
+    file = adapt(shots, CONFIG, tmp_path / "run", source=taught)
+    transfer, header = read_adapter(file)
+    assert transfer.layers == (1, 2, 3, 4, 5, 6)
+    assert header["facts"]["config"]["start"] == "least-squares"
+    (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
+    assert first["bank"] == 12 + 300
+    assert len(first["fd_to_training_poses"]) == 2
+    again = adapt(shots, CONFIG, tmp_path / "again", source=taught)
+    mine, theirs = load_file(file), load_file(again)
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    poses = sample(tmp_path / "run", SampleConfig(n=70, dtype="float32"))
+    assert len(poses) == 70
+
+
+def test_gradient_descent_goes_on_from_the_solution(tmp_path: Path, taught: Path) -> None:
+    config = replace(CONFIG, layers=(3,), iterations=2, batch=8)
+    solved = read_adapter(
+        adapt(tiny.target_poses(), replace(config, iterations=0), tmp_path / "a", source=taught)
+    )[0]
+    trained = read_adapter(adapt(tiny.target_poses(), config, tmp_path / "b", source=taught))[0]
+    assert not torch.equal(solved.matrix(3), trained.matrix(3))
+    assert (solved.matrix(3) - trained.matrix(3)).abs().max() < 0.2
+
+
+def test_plain_mixup_and_no_mixes(tmp_path: Path, taught: Path) -> None:
+    for name, change in (("plain", {"variation": 0.0}), ("none", {"mixed": 0})):
+        adapt(tiny.target_poses(), replace(CONFIG, **change), tmp_path / name, source=taught)
+        (first,) = tiny.stats(tmp_path / name / "adapt" / "stats.jsonl")
+        assert first["bank"] == (312 if name == "plain" else 12)
+
+
+def test_a_source_without_lessons_is_refused(tmp_path: Path, taught: Path) -> None:
+    narrow = tiny.train_source(tmp_path / "narrow")
+    with pytest.raises(UsageError, match="not trained by lessons"):
+        adapt(tiny.target_poses(), CONFIG, tmp_path / "run", source=narrow)
+    assert not (tmp_path / "run" / "adapter.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start": "identity", "variation": 0}, "iterations must be > 0"),
+        ({"start": "identity", "iterations": 5}, "variation must be 0"),
+        ({"rounds": -1}, "rounds must be >= 0"),
+        ({"variation": -0.1}, "variation must be >= 0"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_config(AdaptConfig, settings)
