@@ -123,13 +123,13 @@ def test_evaluate_writes_the_report_in_each_format(tmp_path: Path) -> None:
 
 TINY = {
     "pretrain": [
-        *("size_px=16", "z_dim=8", "w_dim=16", "mapping_layers=3", "channel_base=64", "channel_max=8"),
+        *("size_px=16", "z_dim=32", "w_dim=48", "mapping_layers=3", "channel_base=64", "channel_max=8"),
         *("flow_steps=2", "flow_batch=8", "flow_width=8", "mapping_steps=2", "mapping_batch=8", "pairs=40"),
         *("pose_layers=1", "lessons=[[8, 0.032], [16, 0.032]]", "stages=[[8, 0.032], [16, 0.064]]"),
         *("fade_kimg=0.03", "batch=16", "checkpoint_kimg=0.032"),
     ],
     "train-beta": ["size_px=16", "width=8", "steps=6", "batch=8", "checkpoint_steps=3"],
-    "adapt": ["iterations=4", "batch=8", "mixed=20", "pool=40", "checkpoint_iterations=2"],
+    "adapt": ["iterations=4", "batch=8", "mixed=300", "checkpoint_iterations=2"],
 }
 LISTENING: list[bool] = []
 READ: list[str] = []

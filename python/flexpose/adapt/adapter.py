@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import content_hash, load_as, load_tensors, save_tensors
 from ..errors import DataError, UsageError
 from ..models.transfer import Transfer
+from ..zoo import source_reference
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -36,7 +36,7 @@ def save_adapter(
         "style_dims": list(transfer.style_dims),
         "num_layers": transfer.num_layers,
         "source_hash": source_hash,
-        "source": os.path.relpath(source.resolve(), Path(path).resolve().parent),
+        "source": source_reference(source, Path(path).parent),
         "hash": content_hash(tensors),
         "facts": facts,
     }

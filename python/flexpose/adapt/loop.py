@@ -22,16 +22,18 @@ from ..checkpoint import (
 )
 from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
+from ..metrics import nearest_shot_distances
 from ..models import Transfer
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
-from ..pretrain.beta import load_beta
 from ..pretrain.data import images_to_tensor
-from ..pretrain.files import load_generator
+from ..pretrain.files import beta_of, load_beta, load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
-from ..sample.draw import draw_images, latents, read_keypoints
+from ..sample.draw import draw_images, latents, map_codes, read_keypoints
+from ..zoo import source_file
 from .adapter import save_adapter
 from .features import Gamma
+from .guards import shot_warnings
 from .least_squares import LeastSquares
 from .pairing import match_poses
 
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["adapt"]
 
 _GRID = 36
+_MEASURED = 256
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
 
@@ -135,8 +138,7 @@ def _load_sources(
 ) -> tuple[Generator, Regressor, Drawing, dict[str, Any], str]:
     """(generator, beta, drawing, the generator's header, beta's hash)."""
     generator, drawing, header = load_generator(source)
-    where = beta_path if beta_path is not None else (source if source.is_dir() else source.parent)
-    beta, beta_drawing, beta_header = load_beta(where)
+    beta, beta_drawing, beta_header = load_beta(beta_of(source) if beta_path is None else beta_path)
     drawing.check_same(beta_drawing, "generator and beta")
     return generator, beta, drawing, header, str(beta_header["hash"])
 
@@ -146,7 +148,7 @@ def adapt(
     config: AdaptConfig,
     run_dir: str | PathLike[str],
     *,
-    source: str | PathLike[str],
+    source: str | PathLike[str] | None = None,
     beta: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -159,7 +161,7 @@ def adapt(
         shots: the guide poses, at least 2 fully labelled ones.
         config: the settings.
         run_dir: gets ``adapter.safetensors`` (tau, bound to its source by hash) and the folder ``adapt``.
-        source: a run folder or file of `pretrain`.
+        source: a run folder or file of `pretrain`, or a name of the zoo; by default the zoo's first.
         beta: a run folder or file of `train_beta`; by default beside the generator.
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each iteration.
@@ -176,7 +178,7 @@ def adapt(
     Source: FlexPose, arXiv:2412.13463, Eq. 5 to 7.
     """
     progress = progress or Progress()
-    source_path = Path(source)
+    source_path = source_file(source)
     generator, regressor, drawing, header, beta_hash = _load_sources(
         source_path, None if beta is None else Path(beta)
     )
@@ -234,9 +236,34 @@ def adapt(
             _publish_grid(run, f"grid-{name}.png", images.transpose(0, 2, 3, 1))
         final = Path(run_dir) / "adapter.safetensors"
         facts = {"config": config_dict(config), "shots": framed.content_hash, "num_shots": len(framed)}
+        facts |= _variety(generator, regressor, drawing, transfer, framed, config, dtype)
         where = source_path / "generator.safetensors" if source_path.is_dir() else source_path
         save_adapter(final, transfer, source_hash=str(header["hash"]), source=where, facts=facts)
     return final
+
+
+def _variety(
+    generator: Generator,
+    beta: Regressor,
+    drawing: Drawing,
+    transfer: Transfer,
+    framed: FramedPoses,
+    config: AdaptConfig,
+    dtype: Any,
+) -> dict[str, float]:
+    """How far samples are from their nearest guide poses, and from each other, beside the guide poses themselves."""
+    z = latents(_MEASURED, generator.config.z_dim, config.seed)
+    images = draw_images(generator, map_codes(generator, z), transfer=transfer, dtype=dtype)
+    poses = drawing.reframed(read_keypoints(beta, images, dtype=dtype))
+    half = len(poses) // 2
+    shots = framed.normalized
+    own = [nearest_shot_distances(shots[i : i + 1], np.delete(shots, i, 0))[0] for i in range(len(shots))]
+    figures = {
+        "nearest_shot": np.median(nearest_shot_distances(poses, shots)),
+        "nearest_sample": np.median(nearest_shot_distances(poses[:half], poses[half:])),
+        "nearest_shot_of_shots": np.median(own),
+    }
+    return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def _publish_grid(run: RunFolder, name: str, images: NDArray[np.uint8]) -> None:
@@ -265,6 +292,8 @@ def _prepare(
     progress.start("solve", config.rounds + 2)
     solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
     progress.advance(1)
+    for warning in shot_warnings(framed.normalized, drawing.reframed(solver.poses)):
+        progress.message(warning)
     if config.variation > 0 and config.mixed > 0:
         prior = solver.poses
         mirrored = prior[:, drawing.skeleton.flip_index] * np.array([-1.0, 1.0])

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from flexpose._threads import calm_openmp
 
-from . import poses, shards, skeletons
+from . import poses, shards, skeletons, zoo
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
 from .demo import demo_cli
@@ -75,8 +75,8 @@ def _options(
 ) -> None:
     """Carry a pose prior over to a new domain from a dozen guide poses, without a single picture.
 
-    The usual way: `train-beta` and then `pretrain` on many source poses, `adapt` to a few guide
-    poses of the target, `sample`, `evaluate`. `flexpose demo` does all of it on made-up poses.
+    The usual way: `adapt` to a few guide poses of the target, `sample`, `evaluate`. A source of your own
+    comes from `train-beta` and then `pretrain`. `flexpose demo` does all of it on made-up poses.
 
     Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 disk or memory, 5 device, 130 interrupted.
     """
@@ -93,6 +93,7 @@ app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
 app.command("render", rich_help_panel=_DATA)(render_cli)
 app.add_typer(shards.app, name="shards", rich_help_panel=_DATA)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
+app.add_typer(zoo.app, name="zoo", rich_help_panel=_ABOUT)
 app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
 
 

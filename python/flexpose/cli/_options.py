@@ -24,6 +24,7 @@ __all__ = [
     "SeedOverride",
     "SetOption",
     "SkeletonOption",
+    "SourceOption",
     "WorkersOption",
     "parse_settings",
 ]
@@ -36,6 +37,14 @@ InputPoses = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="PATH|NAME",
+        help="Run folder or generator file of `pretrain`, or a name of the zoo.",
+    ),
+]
 SkeletonOption = Annotated[
     str | None,
     typer.Option(

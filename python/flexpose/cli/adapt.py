@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from ._options import (
     RunArgument,
     SeedOverride,
     SetOption,
+    SourceOption,
 )
 from ._output import print_json
 from ._progress import progress
@@ -41,9 +41,7 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
 def adapt_cli(
     shots: InputPoses,
     run: RunArgument,
-    source: Annotated[
-        Path, typer.Option("--source", exists=True, help="Run folder of `pretrain`, or its generator file.")
-    ],
+    source: SourceOption = None,
     beta: BetaOption = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
@@ -64,7 +62,9 @@ def adapt_cli(
 ) -> None:
     """Adapt a source generator to a few guide poses: writes RUN/adapter.safetensors. No picture is read.
 
-    Example: `flexpose adapt shots.json runs/lab --source runs/coco`
+    Without `--source` it starts from the generator that comes with the package (`flexpose zoo list`).
+
+    Example: `flexpose adapt shots.json runs/lab`
     """
     from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
     from flexpose.poses import read_poses

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ._options import BetaOption, ConfigOption, DryRunOption, JsonOption, SeedOverride, SetOption
+from ._options import (
+    BetaOption,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    SeedOverride,
+    SetOption,
+    SourceOption,
+)
 from ._output import print_json
 from ._progress import progress
 from ._settings import settings, show_settings
@@ -38,9 +46,7 @@ def sample_cli(
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Side of the square that the poses are given in, pixels.")
     ] = None,
-    source: Annotated[
-        Path | None, typer.Option("--source", exists=True, help="Where the source run is, if it was moved.")
-    ] = None,
+    source: SourceOption = None,
     beta: BetaOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,

@@ -1,8 +1,8 @@
 """Source training: the generator's and beta's."""
 
-from .beta import BETA_PRESETS, BetaConfig, load_beta, train_beta
+from .beta import BETA_PRESETS, BetaConfig, train_beta
 from .config import PRESETS, PretrainConfig
-from .files import load_generator
+from .files import load_beta, load_generator, save_source
 from .loop import pretrain
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "load_beta",
     "load_generator",
     "pretrain",
+    "save_source",
     "train_beta",
 ]

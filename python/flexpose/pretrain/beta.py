@@ -14,15 +14,11 @@ from pydantic.dataclasses import dataclass
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
-    content_hash,
     flat,
     flat_optimiser,
-    load_as,
     load_module,
     load_optimiser,
-    load_tensors,
     not_finite,
-    save_tensors,
     take,
 )
 from ..config import STRICT, config_dict, make_config
@@ -33,7 +29,7 @@ from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
 from .augment import stretch_and_turn
 from .data import PoseBatches, holdout_split, images_to_tensor, step_seed
-from .files import load_generator
+from .files import load_beta, load_generator, save_beta
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..poses import PoseSet
 
-__all__ = ["BETA_PRESETS", "BetaConfig", "load_beta", "read_images", "reread_poses", "train_beta"]
+__all__ = ["BETA_PRESETS", "BetaConfig", "read_images", "reread_poses", "train_beta"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -84,37 +80,6 @@ BETA_PRESETS: dict[str, dict[str, Any]] = {
     "body13-64": {"size_px": 64, "width": 32, "steps": 6000},
 }
 """Named settings of `flexpose train-beta --preset`, beside those of `pretrain`."""
-
-
-def load_beta(path: str | PathLike[str]) -> tuple[Regressor, Drawing, dict[str, Any]]:
-    """Read (beta, drawing, header) from a file or from the run folder that holds one.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it is no beta of flexpose, or its content is not what its header says.
-    """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "beta.safetensors"
-    tensors, header = load_tensors(file, "beta")
-    beta = load_as(
-        lambda: Regressor(RegressorConfig(**header["regressor"])),
-        tensors,
-        header,
-        path=file,
-        sizes="regressor",
-    )
-    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
-    expected = (beta.config.size_px, beta.config.num_keypoints)
-    if (drawing.size_px, drawing.skeleton.num_keypoints) != expected:
-        raise DataError(
-            f"expected pictures of {expected[0]} px and {expected[1]} keypoints, "
-            f"got {drawing.size_px} and {drawing.skeleton.num_keypoints}",
-            path=file,
-            field="drawing",
-        )
-    beta.eval().requires_grad_(False)
-    return beta, drawing, header
 
 
 def read_images(
@@ -264,15 +229,8 @@ def train_beta(
         run.log(poses=len(judged), **{f"held_out_{key}": value for key, value in errors.items()})
         progress.message(f"beta: mean error {errors['mean_px']:.3f} px on {len(judged)} held-out poses")
         final = Path(run_dir) / "beta.safetensors"
-        tensors = beta.state_dict()
-        header = {
-            "kind": "beta",
-            "regressor": config_dict(sizes),
-            "drawing": drawing.header(),
-            "hash": content_hash(tensors),
-            "facts": {"held_out": errors, "config": config_dict(config), "poses": source.content_hash},
-        }
-        save_tensors(final, tensors, header)
+        facts = {"held_out": errors, "config": config_dict(config), "poses": source.content_hash}
+        save_beta(final, beta, drawing, **facts)
     return final
 
 

@@ -29,10 +29,9 @@ from ..models import Discriminator, Generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..skeleton import load_skeleton
-from .beta import load_beta
 from .code import PoseCode
 from .data import PoseBatches, holdout_split, step_seed
-from .files import save_generator
+from .files import load_beta, save_generator
 from .lessons import Lessons
 from .schedule import Schedule
 

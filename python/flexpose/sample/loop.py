@@ -17,10 +17,10 @@ from ..checkpoint import read_header
 from ..config import STRICT, config_dict
 from ..errors import ConfigError, UsageError
 from ..poses import PoseSet, write_poses
-from ..pretrain.beta import load_beta
-from ..pretrain.files import load_generator
+from ..pretrain.files import beta_of, load_beta, load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, StopSignal, versions
+from ..zoo import source_file
 from .draw import BLOCK, draw_images, latents, map_codes, read_keypoints
 
 if TYPE_CHECKING:
@@ -125,14 +125,14 @@ def load_sampler(
     generator_file = file
     if read_header(file).get("kind") == "adapter":
         transfer_file = file
-        recorded = read_adapter(file)[1].get("source", "")
-        generator_file = Path(source) if source is not None else file.parent / str(recorded)
+        recorded = str(read_adapter(file)[1].get("source", ""))
+        generator_file = source_file(recorded if source is None else source, beside=file.parent)
         if generator_file.is_dir():
             generator_file = generator_file / "generator.safetensors"
         if not generator_file.is_file():
             raise UsageError(f"{generator_file}: the source of {file} is not there; name it by --source")
     generator, drawing, header = load_generator(generator_file)
-    regressor, beta_drawing, beta_header = load_beta(beta if beta is not None else generator_file.parent)
+    regressor, beta_drawing, beta_header = load_beta(beta_of(generator_file) if beta is None else beta)
     drawing.check_same(beta_drawing, "generator and beta")
     hashes = {"generator": str(header["hash"]), "beta": str(beta_header.get("hash"))}
     transfer = None
