@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import content_hash, load_as, load_tensors, save_tensors
 from ..errors import DataError, UsageError
 from ..models.transfer import Transfer
-from ..zoo import source_reference
+from ..pretrain.files import beta_of, load_beta, load_generator, save_beta, save_generator
+from ..zoo import source_file, source_reference
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from ..models import Generator
 
-__all__ = ["adapter_file", "load_transfer", "read_adapter", "save_adapter"]
+__all__ = [
+    "adapter_file",
+    "export_adapter",
+    "load_transfer",
+    "mix_adapters",
+    "read_adapter",
+    "save_adapter",
+]
 
 
 def adapter_file(path: str | PathLike[str]) -> Path:
@@ -88,3 +97,87 @@ def load_transfer(
             field="style_dims",
         )
     return transfer
+
+
+def mix_adapters(
+    first: str | PathLike[str], second: str | PathLike[str], out: str | PathLike[str], *, amount: float = 0.5
+) -> Path:
+    """Publish (1 - amount) of one adapter and `amount` of another of the same source, entry by entry of tau.
+
+    Args:
+        first: adapter file or run folder of `adapt`.
+        second: the other.
+        out: run folder to make; it gets ``adapter.safetensors``.
+        amount: 0 is the first, 1 the second; beyond goes on in the same direction.
+
+    Returns:
+        The path of the new adapter.
+
+    Raises:
+        UsageError: the adapters belong to different sources, `amount` is no number, or `out` has an adapter already.
+        DataError: a file is no adapter of flexpose.
+    """
+    if not math.isfinite(amount):
+        raise UsageError(f"amount must be a finite number, got {amount}")
+    (one, header), (other, other_header) = read_adapter(first), read_adapter(second)
+    if header["source_hash"] != other_header["source_hash"]:
+        raise UsageError(
+            f"{adapter_file(first)} and {adapter_file(second)}: expected one source, got "
+            f"{header['source_hash'][:12]} and {other_header['source_hash'][:12]}"
+        )
+    target = _new(Path(out) / "adapter.safetensors")
+    facts = {"mixed": [header["hash"], other_header["hash"]], "amount": amount}
+    source = source_file(str(header["source"]), beside=adapter_file(first).parent)
+    save_adapter(
+        target,
+        one.interpolated(other, amount),
+        source_hash=str(header["source_hash"]),
+        source=source,
+        facts=facts,
+    )
+    return target
+
+
+def export_adapter(
+    run: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    source: str | PathLike[str] | None = None,
+    strength: float = 1.0,
+) -> Path:
+    """Publish the adapted generator with tau multiplied into it, and its beta: a source that needs no adapter.
+
+    Args:
+        run: adapter file or run folder of `adapt`.
+        out: folder to make; it gets ``generator.safetensors`` and ``beta.safetensors``.
+        source: where the source is, if it was moved.
+        strength: scales tau first.
+
+    Returns:
+        The path of the generator.
+
+    Raises:
+        UsageError: the source is not there or not tau's, or `out` has a generator already.
+        DataError: a file cannot be used.
+    """
+    header = read_adapter(run)[1]
+    where = source_file(
+        str(header["source"]) if source is None else source,
+        beside=adapter_file(run).parent if source is None else None,
+    )
+    generator, drawing, generator_header = load_generator(where)
+    transfer = load_transfer(run, generator, generator_header).scaled(strength)
+    beta, beta_drawing, beta_header = load_beta(beta_of(where))
+    target = _new(Path(out) / "generator.safetensors")
+    save_beta(_new(Path(out) / "beta.safetensors"), beta, beta_drawing, **beta_header.get("facts", {}))
+    facts = {"adapter": header["hash"], "source": generator_header["hash"], "strength": strength}
+    save_generator(target, transfer.folded(generator), drawing, **facts)
+    return target
+
+
+def _new(file: Path) -> Path:
+    """The file, which must not be there yet, in a folder that is."""
+    if file.exists():
+        raise UsageError(f"{file}: is there already; name another folder")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

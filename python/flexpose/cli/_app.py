@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from flexpose._threads import calm_openmp
 
-from . import poses, shards, skeletons, zoo
+from . import adapters, poses, shards, skeletons, zoo
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
 from .demo import demo_cli
@@ -86,6 +86,7 @@ _RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
 app.command("train-beta", rich_help_panel=_RUN)(train_beta_cli)
 app.command("pretrain", rich_help_panel=_RUN)(pretrain_cli)
 app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
+app.add_typer(adapters.app, name="adapters", rich_help_panel=_RUN)
 app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
