@@ -14,6 +14,7 @@ from flexpose._threads import calm_openmp
 from . import poses, shards, skeletons
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
+from .build_cuda import build_cuda_cli
 from .demo import demo_cli
 from .doctor import doctor_cli
 from .evaluate import evaluate_cli
@@ -94,6 +95,7 @@ app.command("render", rich_help_panel=_DATA)(render_cli)
 app.add_typer(shards.app, name="shards", rich_help_panel=_DATA)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
 app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
+app.command("build-cuda", rich_help_panel=_ABOUT)(build_cuda_cli)
 
 
 def main() -> None:

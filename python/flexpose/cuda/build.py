@@ -113,7 +113,7 @@ def _emulator_rules(*, strict: bool) -> tuple[list[str], list[str]]:
     errors = " -Werror" if strict else ""
     warnings = _WARNINGS.replace(",", " ")
     command = (
-        f"{_quote(compiler)} -x c++ -std=c++17 -O2 -g1 -fPIC -fvisibility=hidden {warnings}{errors} -DFLEXPOSE_EMULATE"
+        f"{_quote(compiler)} -x c++ -std=c++17 -O2 -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden {warnings}{errors} -DFLEXPOSE_EMULATE"
         f" -I. {_include_flags()} -c $in -o $out"
     )
     rules = [

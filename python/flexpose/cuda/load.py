@@ -14,7 +14,7 @@ from .cache import Build, builds
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Found", "available", "find", "kernels"]
+__all__ = ["Found", "available", "find", "kernels", "load_module"]
 
 _BUILD = "make it with: flexpose build-cuda"
 _AGAIN = "make it again with: flexpose build-cuda --force"
@@ -28,8 +28,13 @@ class Found:
     reason: str
 
 
-def _load(name: str, path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
+def load_module(path: Path) -> Any:
+    """The module `flexpose._cuda` in a file.
+
+    Raises:
+        ImportError: the file is no module of this Python.
+    """
+    spec = importlib.util.spec_from_file_location("flexpose._cuda", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no module of this Python")
     module = importlib.util.module_from_spec(spec)
@@ -55,7 +60,7 @@ def find() -> Found:
             continue
         try:
             build = Build.read(folder)
-            return Found(_load("flexpose._cuda", build.module), f"flexpose._cuda from {folder}")
+            return Found(load_module(build.module), f"flexpose._cuda from {folder}")
         except (DataError, ImportError) as error:
             problems.append(f"{error}; {_AGAIN}")
     if problems:

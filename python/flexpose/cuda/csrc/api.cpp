@@ -36,11 +36,13 @@ Epilogue<A> nothing_after() {
   return Epilogue<A>{nullptr, {nullptr, 0, 0, 0}, nullptr, false, A(1), std::numeric_limits<A>::infinity()};
 }
 
-template <class A>
-Epilogue<A> epilogue_of(const flexpose_epilogue& e, const A* scale) {
+template <class T>
+Epilogue<Accumulator<T>> epilogue_of(const flexpose_epilogue& e, const Accumulator<T>* scale) {
+  using A = Accumulator<T>;
   const Noise<A> noise{static_cast<const A*>(e.noise), e.noise_stride[0], e.noise_stride[1], e.noise_stride[2]};
-  return Epilogue<A>{scale, noise, static_cast<const A*>(e.bias), e.leaky != 0, static_cast<A>(e.gain),
-                     static_cast<A>(e.clamp)};
+  // A result at the limit is rounded to T: the limit is too, so that the gradient knows it again.
+  const A clamp = widen(Narrow<T>::from(static_cast<A>(e.clamp)));
+  return Epilogue<A>{scale, noise, static_cast<const A*>(e.bias), e.leaky != 0, static_cast<A>(e.gain), clamp};
 }
 
 template <class Kernel, class T>
@@ -111,7 +113,7 @@ class Modconv {
   int forward(Workspace& workspace, void* stream) const {
     T* const spread = args_.up == 2 ? workspace.take<T>(spread_size()) : nullptr;
     if (const int error = prepare_styles(stream)) return error;
-    const Epilogue<A> after = epilogue_of(args_.epilogue, factors());
+    const Epilogue<A> after = epilogue_of<T>(args_.epilogue, factors());
     ConvParams<T> conv{};
     conv.x = as<T>(args_.x);
     conv.weight = as<T>(args_.packed);
@@ -147,7 +149,7 @@ class Modconv {
     if (const int error = prepare_styles(stream)) return error;
 
     const ReduceParams<T> activation{n_,   out_h,  out_w,   out_c_, parts, as<T>(args.grad_y), as<T>(args_.y), grad,
-                                     sums, nullptr, epilogue_of(args_.epilogue, factors())};
+                                     sums, nullptr, epilogue_of<T>(args_.epilogue, factors())};
     if (const int error = reduce<T, ActivationGradient>(activation, stream)) return error;
     if (args_.up == 2) {
       const FilterParams<T> smooth{n_, out_c_, out_h, out_w, y_.spread, x_.spread, 1, kernel_ == 1 ? 2 : 1,
@@ -297,7 +299,7 @@ int flexpose_filter_forward(const flexpose_filter* a, void* stream) {
                                  static_cast<int>(a->in_w),  static_cast<int>(a->out_h), static_cast<int>(a->out_w),
                                  a->up,                      a->down,                    a->before,
                                  a->taps,                    static_cast<A>(a->gain),    static_cast<const T*>(a->x),
-                                 static_cast<T*>(a->y),      epilogue_of<A>(a->epilogue, nullptr)};
+                                 static_cast<T*>(a->y),      epilogue_of<T>(a->epilogue, nullptr)};
     return filter(params, stream);
   });
 }
@@ -307,14 +309,13 @@ int flexpose_activation_backward(const flexpose_activation_gradient* a, void* st
   if (a->n == 0) return FLEXPOSE_OK;
   return dispatch(a->dtype, [&](auto value) {
     using T = decltype(value);
-    using A = Accumulator<T>;
     ReduceParams<T> params{};
     params.n = static_cast<int>(a->n), params.c = static_cast<int>(a->c);
     params.h = static_cast<int>(a->h), params.w = static_cast<int>(a->w);
     params.parts = Reduce<T, kVector<T>, ActivationGradient>::parts_for(params.n, params.h, params.w, params.c);
     params.a = static_cast<const T*>(a->grad_y), params.b = static_cast<const T*>(a->y);
     params.y = static_cast<T*>(a->grad);
-    params.epilogue = epilogue_of<A>(a->epilogue, nullptr);
+    params.epilogue = epilogue_of<T>(a->epilogue, nullptr);
     return reduce<T, ActivationGradient>(params, stream);
   });
 }

@@ -121,17 +121,18 @@ PYBIND11_MODULE(_cuda, m) {
   m.attr("ARCHES") = FLEXPOSE_ARCHES;
 
   const auto none = Address{0};
-  py::class_<flexpose_epilogue>(m, "Epilogue")
+  // Local: the module for the card and that of the emulator may be in one process.
+  py::class_<flexpose_epilogue>(m, "Epilogue", py::module_local())
       .def(py::init(&make_epilogue), py::kw_only(), py::arg("noise") = none,
            py::arg("noise_stride") = std::array<std::int64_t, 3>{0, 0, 0}, py::arg("bias") = none,
            py::arg("leaky") = false, py::arg("gain") = 1.0,
            py::arg("clamp") = std::numeric_limits<double>::infinity());
-  py::class_<flexpose_modconv>(m, "Modconv")
+  py::class_<flexpose_modconv>(m, "Modconv", py::module_local())
       .def(py::init(&make_modconv), py::kw_only(), py::arg("dtype"), py::arg("up"), py::arg("demodulate"),
            py::arg("x_shape"), py::arg("out_c"), py::arg("kernel"), py::arg("x"), py::arg("packed"), py::arg("energy"),
            py::arg("styles"), py::arg("tau"), py::arg("modulated"), py::arg("factors"), py::arg("epilogue"),
            py::arg("y"));
-  py::class_<flexpose_modconv_backward>(m, "ModconvBackward")
+  py::class_<flexpose_modconv_backward>(m, "ModconvBackward", py::module_local())
       .def(py::init(&make_backward), py::kw_only(), py::arg("forward"), py::arg("transposed"), py::arg("grad_y"),
            py::arg("grad_x"), py::arg("grad_modulated"));
 

@@ -1,13 +1,25 @@
 #include "context.h"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 
 namespace flexpose::emulator {
 
 namespace {
-constexpr std::size_t kStack = 128 * 1024, kGuard = 4096;
+constexpr std::size_t kStack = 64 * 1024, kGuard = 4096;
 constexpr unsigned char kPoison = 0xff;  // NaN in every type
+
+// Stacks of the fibers, kept from launch to launch and never cleared.
+unsigned char* stacks(std::size_t threads) {
+  thread_local std::size_t room = 0;
+  thread_local std::unique_ptr<unsigned char[]> memory;
+  if (room < threads) {
+    memory.reset(new unsigned char[threads * kStack]);
+    room = threads;
+  }
+  return memory.get();
+}
 }  // namespace
 
 Settings& settings() {
@@ -20,7 +32,17 @@ void Context::fail(const std::string& message) const {
     owner_->failure_ = "block " + std::to_string(block_index_) + ", thread " + std::to_string(thread_) + ": " + message;
 }
 
-void Context::pause() { swapcontext(&fiber_, &owner_->scheduler_); }
+// swapcontext would ask the system about signals each time; a jump does not.
+void Context::pause() {
+  if (_setjmp(here_) == 0) _longjmp(owner_->scheduler_, 1);
+}
+
+void Block::go_on(Context& context) {
+  if (_setjmp(scheduler_) != 0) return;
+  if (context.started_) _longjmp(context.here_, 1);
+  context.started_ = true;
+  setcontext(&context.fiber_);
+}
 
 void Context::check(const void* address, const char* what) const {
   const auto* const at = static_cast<const unsigned char*>(address);
@@ -29,7 +51,7 @@ void Context::check(const void* address, const char* what) const {
 }
 
 void Context::sync() {
-  ++block_barriers_;
+  block_barriers_ = Block::arrive(owner_->block_arrivals_, block_barriers_);
   pause();
 }
 
@@ -62,7 +84,7 @@ const Exchange* Context::exchange(const Exchange& mine) {
   // Two tables in turn: a lane may be one operation ahead of the others, and never two.
   std::vector<Exchange>& table = owner_->exchanges_[warp_barriers_ % 2];
   table[static_cast<std::size_t>(thread_)] = mine;
-  ++warp_barriers_;
+  warp_barriers_ = Block::arrive(owner_->warp_arrivals_[static_cast<std::size_t>(thread_) / 32], warp_barriers_);
   pause();
   const Exchange* const warp = table.data() + thread_ / 32 * 32;
   for (int lane = 0; lane < 32; ++lane)
@@ -87,7 +109,6 @@ Block::Block(int threads, std::size_t shared_bytes, unsigned seed)
       contexts_(static_cast<std::size_t>(threads)),
       random_(seed) {
   for (auto& table : exchanges_) table.resize(contexts_.size());
-  for (int i = 0; i < threads; ++i) stacks_.push_back(std::make_unique<unsigned char[]>(kStack));
 }
 
 void Block::enter(unsigned high, unsigned low) {
@@ -98,21 +119,27 @@ void Block::enter(unsigned high, unsigned low) {
   context->pause();
 }
 
+// Count one more thread at the barrier behind `already` barriers; returns the barriers it has come to then.
+int Block::arrive(std::vector<int>& arrivals, int already) {
+  if (arrivals.size() <= static_cast<std::size_t>(already)) arrivals.push_back(0);
+  ++arrivals[static_cast<std::size_t>(already)];
+  return already + 1;
+}
+
 // A thread goes on when all others have come to the barrier it waits at.
 bool Block::ready(const Context& context) const {
   if (context.done_) return false;
-  const std::size_t warp = static_cast<std::size_t>(context.thread_) / 32 * 32;
-  for (std::size_t i = 0; i < contexts_.size(); ++i) {
-    const Context& other = contexts_[i];
-    if (other.block_barriers_ < context.block_barriers_) return false;
-    const bool same_warp = i / 32 * 32 == warp;
-    if (same_warp && other.warp_barriers_ < context.warp_barriers_) return false;
-  }
-  return true;
+  const auto open = [](const std::vector<int>& arrivals, int barriers, std::size_t threads) {
+    return barriers == 0 || static_cast<std::size_t>(arrivals[static_cast<std::size_t>(barriers) - 1]) == threads;
+  };
+  return open(block_arrivals_, context.block_barriers_, contexts_.size()) &&
+         open(warp_arrivals_[static_cast<std::size_t>(context.thread_) / 32], context.warp_barriers_, 32);
 }
 
 std::string Block::run_block(std::int64_t index) {
   failure_.clear();
+  block_arrivals_.clear();
+  warp_arrivals_.assign(contexts_.size() / 32, {});
   std::fill(memory_.begin(), memory_.end(), kPoison);
   auto* const shared =
       reinterpret_cast<unsigned char*>((reinterpret_cast<std::uintptr_t>(memory_.data()) + 15) / 16 * 16);
@@ -124,7 +151,7 @@ std::string Block::run_block(std::int64_t index) {
     context.block_index_ = index;
     context.shared_ = shared;
     getcontext(&context.fiber_);
-    context.fiber_.uc_stack.ss_sp = stacks_[i].get();
+    context.fiber_.uc_stack.ss_sp = stacks(contexts_.size()) + i * kStack;
     context.fiber_.uc_stack.ss_size = kStack;
     const auto address = reinterpret_cast<std::uintptr_t>(&context);
     makecontext(&context.fiber_, reinterpret_cast<void (*)()>(&Block::enter), 2, static_cast<unsigned>(address >> 32),
@@ -140,7 +167,7 @@ std::string Block::run_block(std::int64_t index) {
       unfinished |= !context.done_;
       if (!ready(context)) continue;
       moved = true;
-      swapcontext(&scheduler_, &context.fiber_);
+      go_on(context);
       if (!failure_.empty()) return failure_;
     }
     if (!unfinished) break;

@@ -6,9 +6,9 @@
 // NaN and ends in a guard; addresses of copies and of ldmatrix are checked.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -79,9 +79,10 @@ class Context {
   int thread_ = 0;
   std::int64_t block_index_ = 0;
   unsigned char* shared_ = nullptr;
-  ucontext_t fiber_{};
-  bool done_ = false;
-  int block_barriers_ = 0, warp_barriers_ = 0;  // that this thread has come to
+  ucontext_t fiber_{};  // where it begins
+  jmp_buf here_{};      // where it goes on
+  bool started_ = false, done_ = false;
+  int block_barriers_ = 0, warp_barriers_ = 0;  // that this thread has come to; it waits at the last
   std::vector<Copy> open_;
   std::vector<std::vector<Copy>> groups_;
 };
@@ -105,14 +106,18 @@ class Block {
   static void enter(unsigned high, unsigned low);
   std::string run_block(std::int64_t index);
   bool ready(const Context& context) const;
+  void go_on(Context& context);
+  static int arrive(std::vector<int>& arrivals, int already);
 
   std::size_t shared_bytes_;
   std::vector<unsigned char> memory_;
   std::vector<Context> contexts_;
-  std::vector<std::unique_ptr<unsigned char[]>> stacks_;
   std::vector<Exchange> exchanges_[2];
+  // How many threads have come to the first, second, ... barrier of the block, and of each warp.
+  std::vector<int> block_arrivals_;
+  std::vector<std::vector<int>> warp_arrivals_;
   std::mt19937 random_;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_{};
   std::string failure_;
   void (*body_)(void*, Context&) = nullptr;
   void* body_state_ = nullptr;
