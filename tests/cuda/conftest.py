@@ -85,7 +85,10 @@ def make_inputs(case: Case, dtype: torch.dtype, device: str = "cpu", seed: int =
     noise = None
     if case.noise is not None:
         sides = [side * case.up for side in (case.h, case.w)]
-        shape = [*case.noise[:-2], *(s if n == -1 else n for n, s in zip(case.noise[-2:], sides, strict=True))]
+        shape = [
+            *case.noise[:-2],
+            *(s if n == -1 else n for n, s in zip(case.noise[-2:], sides, strict=True)),
+        ]
         noise = (0.3 * draw(*shape)).to(device, wide)
     options = {
         "tau": tau if case.tau else None,

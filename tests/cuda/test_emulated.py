@@ -140,7 +140,9 @@ def test_bias_and_activation_and_their_gradient(emulated, parity, activation, cl
     found = cuda.activation_gradient(grad, y, gain=1.5, **kwargs)
     (expected,) = torch.autograd.grad(truth, z, grad.double())
     if clamp is not None:  # a rounded result may be at the limit where the exact one is just below
-        expected = torch.where(y.abs() >= torch.tensor(clamp, dtype=dtype), torch.zeros_like(expected), expected)
+        expected = torch.where(
+            y.abs() >= torch.tensor(clamp, dtype=dtype), torch.zeros_like(expected), expected
+        )
     assert parity.relative(found, expected) <= parity.tolerance[dtype]
 
 
@@ -160,7 +162,9 @@ def test_sixteen_bit_numbers_round_as_torch_rounds_them(emulated):
     for dtype in (torch.float16, torch.bfloat16):
         # A 1 x 1 weight as float32, packed, is rounded once and nothing else happens to it.
         packed = cuda.pack_weight(grid.reshape(8, -1, 1, 1), grid.to(dtype))
-        assert torch.equal(packed.forward.flatten().view(torch.int16), grid.flatten().to(dtype).view(torch.int16))
+        assert torch.equal(
+            packed.forward.flatten().view(torch.int16), grid.flatten().to(dtype).view(torch.int16)
+        )
         # Through the epilogue alone it is widened and rounded back.
         same = cuda.filter_and_activate(grid.to(dtype), filtered=False)
         assert torch.equal(same.flatten(), grid.to(dtype).flatten())

@@ -62,13 +62,11 @@ def _check_arches(arches: Sequence[str]) -> tuple[str, ...]:
 def _target_flags(arches: tuple[str, ...]) -> str:
     """Machine code for each card, and PTX of the newest, from which a driver makes code for later ones.
 
-    No kernel asks for more than the oldest card has, so that one intermediate form serves all: half of the build time.
+    No kernel asks for more than the oldest card has: one intermediate form serves all, in half of the time.
     """
     codes = ",".join(f"sm_{arch}" for arch in arches)
     oldest, newest = arches[0], arches[-1]
-    return (
-        f"'-gencode=arch=compute_{oldest},code=[{codes}]' -gencode=arch=compute_{newest},code=compute_{newest}"
-    )
+    return f"'-gencode=arch=compute_{oldest},code=[{codes}]' -gencode=arch=compute_{newest},code=compute_{newest}"
 
 
 def _include_flags() -> str:
@@ -97,8 +95,9 @@ def _card_rules(arches: tuple[str, ...], *, strict: bool) -> tuple[list[str], li
         nvcc += f" -ccbin {_quote(os.environ['CXX'])}"
     errors = " -Werror=all-warnings -Xcompiler=-Werror" if strict else ""
     common = f"-std=c++17 -O3 -I. {_include_flags()} -Xcompiler=-fPIC,-fvisibility=hidden,{_WARNINGS}{errors}"
+    kernels = f"{_target_flags(arches)} -Xptxas=-v --compress-mode=size"
     rules = [
-        f"rule compile\n  command = {nvcc} {common} {_target_flags(arches)} -Xptxas=-v --compress-mode=size -c $in -o $out",
+        f"rule compile\n  command = {nvcc} {common} {kernels} -c $in -o $out",
         f"rule compile_host\n  command = {nvcc} {common} -c $in -o $out",
         f"rule link\n  command = {nvcc} -shared -cudart=static -Xlinker=--as-needed,--exclude-libs=ALL,-s $in -o $out",
     ]
@@ -112,9 +111,10 @@ def _emulator_rules(*, strict: bool) -> tuple[list[str], list[str]]:
         raise DeviceError("the emulator needs a C++ compiler: there is no CXX, g++ or clang++")
     errors = " -Werror" if strict else ""
     warnings = _WARNINGS.replace(",", " ")
+    # Fibers jump between stacks, which fortified sources forbid.
     command = (
-        f"{_quote(compiler)} -x c++ -std=c++17 -O2 -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden {warnings}{errors} -DFLEXPOSE_EMULATE"
-        f" -I. {_include_flags()} -c $in -o $out"
+        f"{_quote(compiler)} -x c++ -std=c++17 -O2 -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden {warnings}{errors}"
+        f" -DFLEXPOSE_EMULATE -I. {_include_flags()} -c $in -o $out"
     )
     rules = [
         f"rule compile\n  command = {command}",
@@ -142,7 +142,9 @@ def _compile(arches: tuple[str, ...], *, jobs: int, strict: bool, verbose: bool)
     with tempfile.TemporaryDirectory(prefix="flexpose-cuda-") as name:
         folder = Path(name)
         facts = {"VERSION": __version__, "SOURCE_HASH": source_hash(), "ARCHES": " ".join(arches)}
-        header = "#pragma once\n" + "".join(f'#define FLEXPOSE_{key} "{value}"\n' for key, value in facts.items())
+        header = "#pragma once\n" + "".join(
+            f'#define FLEXPOSE_{key} "{value}"\n' for key, value in facts.items()
+        )
         (folder / "build_facts.h").write_text(header, encoding="utf-8")
         (folder / "build.ninja").write_text(_ninja_file(rules, sources), encoding="utf-8")
         command = [str(make), f"-j{jobs}", *(["--verbose"] if verbose else [])]
@@ -159,7 +161,11 @@ def _compile(arches: tuple[str, ...], *, jobs: int, strict: bool, verbose: bool)
 
 def _unmarked(log: str) -> str:
     """What the compilers said, without the statistics of ptxas and the progress of ninja."""
-    lines = (line for line in log.splitlines() if not re.match(r"ptxas info|\[\d+/\d+\]|\s+\d+ bytes stack frame", line))
+    lines = (
+        line
+        for line in log.splitlines()
+        if not re.match(r"ptxas info|\[\d+/\d+\]|\s+\d+ bytes stack frame", line)
+    )
     return "\n".join(line for line in lines if line.strip())
 
 

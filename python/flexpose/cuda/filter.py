@@ -45,7 +45,7 @@ def filter_and_activate(
         clamp: limit of the absolute value of the result.
 
     Returns:
-        [N, C, (H * up + before + after - taps) // down + 1, ...] in channels_last, taps being 4, or 1 without the filter.
+        [N, C, (H * up + before + after - taps) // down + 1, ...] in channels_last; taps is 4, or 1 without the filter.
 
     Raises:
         UsageError: a shape, a type or an option is wrong.
@@ -112,7 +112,8 @@ def activation_gradient(
     module = load.kernels()
     if y.ndim != 4 or grad_y.shape != y.shape or grad_y.dtype != y.dtype:
         raise UsageError(
-            f"grad_y must be like y, [N, C, H, W], got {list(grad_y.shape)} of {grad_y.dtype} and {list(y.shape)} of {y.dtype}"
+            f"grad_y must be like y, [N, C, H, W] of {y.dtype}, got {list(grad_y.shape)} of {grad_y.dtype} "
+            f"beside {list(y.shape)}"
         )
     same_device(y, grad_y=grad_y)
     y, grad_y = dense(y.detach()), dense(grad_y.detach())

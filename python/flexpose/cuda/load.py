@@ -88,7 +88,10 @@ def available() -> tuple[bool, str]:
     except Exception as error:
         return False, f"torch does not load: {type(error).__name__}: {error}"
     if torch.version.cuda is None:
-        return False, "this torch is built without CUDA; install one with it: python -m pip install --force-reinstall torch"
+        return (
+            False,
+            "this torch is built without CUDA; install one with it: python -m pip install --force-reinstall torch",
+        )
     if found.module.driver_version() == 0:
         return False, "there is no NVIDIA driver; see what is there with: nvidia-smi"
     if not torch.cuda.is_available():

@@ -14,7 +14,7 @@ _USED = re.compile(r"Used (\d+) registers")
 
 @dataclass(frozen=True, slots=True)
 class KernelStats:
-    """What one kernel takes on one card; bytes are per thread. Shared memory is asked for at the launch, and not here."""
+    """What one kernel takes on one card; bytes are per thread. Shared memory is asked for at the launch."""
 
     name: str
     arch: str
@@ -24,7 +24,7 @@ class KernelStats:
 
 
 def kernel_name(mangled: str) -> str:
-    """``Filter<float, 4>`` for the symbol of ``flexpose::entry<flexpose::Filter<float, 4>>``; other symbols as they are."""
+    """``Filter<float, 4>`` for the symbol of ``entry<Filter<float, 4>>``; other symbols as they are."""
     inside = re.search(r"5entryI(.*?)EvNT_", mangled)
     if inside is None:
         return mangled

@@ -34,17 +34,16 @@ class Toolkit:
 
 
 def _candidates() -> list[tuple[str, Path]]:
-    places = []
     on_path = shutil.which("nvcc")
-    if on_path:
-        places.append(("the PATH", Path(on_path)))
-    for variable in ("CUDA_HOME", "CUDA_PATH"):
-        if os.environ.get(variable):
-            places.append((variable, Path(os.environ[variable]) / "bin" / "nvcc"))
+    places = [("the PATH", Path(on_path))] if on_path else []
+    homes = {variable: os.environ.get(variable) for variable in ("CUDA_HOME", "CUDA_PATH")}
+    places += [(variable, Path(home) / "bin" / "nvcc") for variable, home in homes.items() if home]
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         # The newest first.
-        places += [("Python packages", path) for path in sorted(Path(folder).glob("cu*/bin/nvcc"), reverse=True)]
+        places += [
+            ("Python packages", path) for path in sorted(Path(folder).glob("cu*/bin/nvcc"), reverse=True)
+        ]
     return places
 
 
@@ -69,9 +68,9 @@ def find_toolkit() -> Toolkit:
             continue
         return Toolkit(nvcc, (int(release[1]), int(release[2])), found)
     why = "; ".join(broken) or "there is no nvcc on the PATH, in CUDA_HOME or among the Python packages"
-    error = DeviceError(why)
-    error.add_note(f"get it with: {_EXTRA}; or install the CUDA toolkit and set CUDA_HOME")
-    raise error
+    missing = DeviceError(why)
+    missing.add_note(f"get it with: {_EXTRA}; or install the CUDA toolkit and set CUDA_HOME")
+    raise missing
 
 
 def find_ninja() -> Path:
