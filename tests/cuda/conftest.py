@@ -223,8 +223,10 @@ def emulated(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     monkeypatch.setattr(load, "kernels", lambda: emulator)
 
-    def settings(*, seed: int = 0, shared_limit: int = 99 * 1024, processors: int = 2) -> None:
-        emulator.emulate(seed=seed, shared_limit=shared_limit, processors=processors)
+    def settings(
+        *, seed: int = 0, shared_limit: int = 99 * 1024, processors: int = 2, dry: bool = False
+    ) -> None:
+        emulator.emulate(seed=seed, shared_limit=shared_limit, processors=processors, dry=dry)
 
     settings()
     yield settings

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from flexpose import cuda
+from flexpose.cuda.ptxas import kernel_name
 from flexpose.ops import upfirdn2d
 
 
@@ -79,6 +80,42 @@ def test_a_packed_weight_serves_many_calls_and_a_wide_one_is_rounded_late(emulat
     assert torch.equal(packed.forward[5], inputs.weight[:, :, 1, 2])
     assert torch.equal(packed.backward[5], inputs.weight[:, :, 1, 2].T)
     assert torch.allclose(packed.energy, inputs.weight.float().square().sum((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kind", "kernels"),
+    [
+        (72, torch.bfloat16, ["ConvMma<BFloat, 128>", "Filter<BFloat, 8>"]),
+        (64, torch.float16, ["ConvMma<Half, 64>", "Filter<Half, 8>"]),
+        (7, torch.float16, ["ConvMma<Half, 64>", "Filter<Half, 1>"]),
+        (72, torch.float32, ["ConvPlain<float>", "Filter<float, 4>"]),
+    ],
+)
+def test_each_type_and_width_has_its_kernel(emulated, emulator, parity, channels, kind, kernels):
+    inputs = parity.make_inputs(parity.case(2, 8, channels, 4, 5, up=2, tau=False, demodulate=False), kind)
+    packed = cuda.pack_weight(inputs.weight, inputs.x)
+    emulated(dry=True, processors=1)
+    cuda.modulated_conv2d(inputs.x, packed, inputs.styles, **inputs.options)
+    assert [kernel_name(name) for name, _, _ in emulator.launches()] == kernels
+
+
+def test_tiles_waste_little_at_the_sizes_of_real_networks(emulated, emulator, parity):
+    packed = cuda.pack_weight(torch.zeros(64, 32, 3, 3).bfloat16(), torch.zeros(1, dtype=torch.bfloat16))
+    for side, up, most in (
+        (4, 1, 1.0),
+        (8, 1, 1.0),
+        (16, 2, 1.35),
+        (32, 2, 1.35),
+        (64, 1, 1.0),
+        (64, 2, 1.35),
+    ):
+        emulated(dry=True, processors=1, shared_limit=227 * 1024)
+        x = torch.zeros(128, 32, side, side, dtype=torch.bfloat16)
+        cuda.modulated_conv2d(x, packed, torch.zeros(128, 32), demodulate=False, up=up)
+        _, blocks, shared_bytes = emulator.launches()[0]
+        points = 128 * (side**2 if up == 1 else (2 * side + 1) ** 2)
+        assert blocks * 128 <= most * points
+        assert shared_bytes <= 113 * 1024  # two blocks on one processor
 
 
 def test_an_empty_batch_is_an_empty_result(emulated, parity, dtype):

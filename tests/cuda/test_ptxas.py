@@ -25,6 +25,7 @@ def test_names_are_the_kernels_own():
     assert kernel_name("_ZN8flexpose5entryINS_4PackIfNS_4HalfEEEEEvNT_6ParamsE") == "Pack<float, Half>"
     name = "_ZN8flexpose5entryINS_6ReduceIdLi1ENS_13ScaledProductEEEEEvNT_6ParamsE"
     assert kernel_name(name) == "Reduce<double, 1, ScaledProduct>"
+    assert kernel_name("N8flexpose7ConvMmaINS_6BFloatELi128EEE") == "ConvMma<BFloat, 128>"
     assert kernel_name("main") == "main"
 
 

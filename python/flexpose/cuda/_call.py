@@ -77,7 +77,7 @@ def epilogue(
     gain: float | None,
     clamp: float | None,
 ) -> Any:
-    """What follows the filter: noise [N, H, W] with any strides and bias [C], both wide, and kept alive by the caller."""
+    """What follows the filter: noise [N, H, W] with any strides and bias [C], both wide, kept by the caller."""
     if activation not in {"linear", "lrelu"}:
         raise UsageError(f"activation must be 'linear' or 'lrelu', got {activation!r}")
     default = 2.0**0.5 if activation == "lrelu" else 1.0

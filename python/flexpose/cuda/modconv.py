@@ -36,7 +36,7 @@ class PackedWeight:
 
 
 def supports(x: Tensor, weight: Tensor, up: int) -> bool:
-    """Whether there is a kernel for these: floats of 16 to 64 bits, a weight of 1 x 1 or 3 x 3, less than 2^31 pixels."""
+    """Whether there is a kernel: floats of 16 to 64 bits, a weight of 1 x 1 or 3 x 3, less than 2^31 pixels."""
     if str(x.dtype).removeprefix("torch.") not in {"float32", "float64", "float16", "bfloat16"}:
         return False
     if x.ndim != 4 or weight.ndim != 4 or up not in {1, 2} or x.device != weight.device:

@@ -24,8 +24,8 @@ class KernelStats:
 
 
 def kernel_name(mangled: str) -> str:
-    """``Filter<float, 4>`` for the symbol of ``entry<Filter<float, 4>>``; other symbols as they are."""
-    inside = re.search(r"5entryI(.*?)EvNT_", mangled)
+    """``Filter<float, 4>`` for the symbol of ``entry<Filter<float, 4>>`` and its class; other symbols as they are."""
+    inside = re.search(r"5entryI(.*?)EvNT_", mangled) or re.fullmatch(r"N8flexpose(.*)", mangled)
     if inside is None:
         return mangled
     words, rest = [], inside[1]

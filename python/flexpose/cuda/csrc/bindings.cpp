@@ -153,12 +153,18 @@ PYBIND11_MODULE(_cuda, m) {
 
 #if defined(FLEXPOSE_EMULATE)
   m.attr("EMULATED") = true;
-  m.def("emulate", [](unsigned seed, std::int64_t shared_limit, int processors) {
-    auto& settings = flexpose::emulator::settings();
-    settings.seed = seed;
-    settings.shared_limit = shared_limit;
-    settings.processors = processors;
-  }, py::kw_only(), py::arg("seed"), py::arg("shared_limit"), py::arg("processors"));
+  m.def(
+      "emulate",
+      [](unsigned seed, std::int64_t shared_limit, int processors, bool dry) {
+        flexpose::emulator::settings() = {seed, shared_limit, processors, dry, {}, {}};
+      },
+      py::kw_only(), py::arg("seed"), py::arg("shared_limit"), py::arg("processors"), py::arg("dry"));
+  m.def("launches", [] {
+    py::list launches;
+    for (const auto& launch : flexpose::emulator::settings().launches)
+      launches.append(py::make_tuple(launch.kernel, launch.blocks, launch.shared_bytes));
+    return launches;
+  });
 #else
   m.attr("EMULATED") = false;
   m.attr("CUDA_VERSION") = CUDART_VERSION;

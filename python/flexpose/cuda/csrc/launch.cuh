@@ -4,6 +4,8 @@
 #include "launch.h"
 
 #if defined(FLEXPOSE_EMULATE)
+#include <typeinfo>
+
 #include "emulator/context.h"
 #else
 #include "device.cuh"
@@ -17,11 +19,14 @@ constexpr std::int64_t kMostBlocks = 0x7fffffff;
 
 template <class Kernel>
 int launch(const typename Kernel::Params& params, std::int64_t blocks, std::int64_t shared_bytes, void*) {
-  if (blocks > kMostBlocks || shared_bytes > emulator::settings().shared_limit) return FLEXPOSE_TOO_LARGE;
-  emulator::Block block(Kernel::kThreads, static_cast<std::size_t>(shared_bytes), emulator::settings().seed);
+  emulator::Settings& settings = emulator::settings();
+  if (blocks > kMostBlocks || shared_bytes > settings.shared_limit) return FLEXPOSE_TOO_LARGE;
+  settings.launches.push_back({typeid(Kernel).name(), blocks, shared_bytes});
+  if (settings.dry) return FLEXPOSE_OK;
+  emulator::Block block(Kernel::kThreads, static_cast<std::size_t>(shared_bytes), settings.seed);
   for (std::int64_t index = 0; index < blocks; ++index) {
-    emulator::settings().failure = block.run(index, [&](emulator::Context& context) { Kernel::run(context, params); });
-    if (!emulator::settings().failure.empty()) return FLEXPOSE_EMULATOR_FAILURE;
+    settings.failure = block.run(index, [&](emulator::Context& context) { Kernel::run(context, params); });
+    if (!settings.failure.empty()) return FLEXPOSE_EMULATOR_FAILURE;
   }
   return FLEXPOSE_OK;
 }

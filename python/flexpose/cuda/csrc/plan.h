@@ -77,8 +77,23 @@ inline ConvShape transposed(int n, int in_c, int in_h, int in_w, int out_c) {
   return shape;
 }
 
-// Cuts each phase into the fewest tiles that fit into shared memory; of equal ones into those that read least.
-// Returns the tiles of all phases, 0 if nothing fits.
+// What a phase costs in its tiles, in products of one point and one tap. A pixel of a halo is taken for one: copying
+// and scaling it moves 64 bytes and takes about as many cycles. A block that needs more than half of a processor's
+// shared memory leaves no room for a second one to work while it waits, which is taken for a quarter.
+template <class Kernel>
+std::int64_t cost(const ConvShape& shape, const Phase& phase, std::int64_t shared_limit) {
+  const std::int64_t tile = Kernel::kPoints * phase.tap_count + Halo(phase, shape.in_step).pixels(phase.tile);
+  const bool alone = 2 * Kernel::shared_bytes(phase, shape.in_step) > shared_limit;
+  return tile_count(shape.n, phase) * tile * (alone ? 5 : 4);
+}
+
+// The next smaller tile side that is worth trying: the smallest that covers `size` with one tile more. 0 behind 1.
+inline int next_side(int size, int side) {
+  return side == 1 ? 0 : static_cast<int>(ceil_div(size, ceil_div(size, side - 1)));
+}
+
+// Cuts each phase into the tiles that cost least, of those that fit into shared memory. Returns the tiles of all
+// phases, 0 if nothing fits.
 template <class Kernel>
 std::int64_t cut(ConvShape& shape, std::int64_t shared_limit, std::int64_t& shared_bytes) {
   std::int64_t total = 0;
@@ -86,26 +101,26 @@ std::int64_t cut(ConvShape& shape, std::int64_t shared_limit, std::int64_t& shar
   for (int i = 0; i < shape.phase_count; ++i) {
     Phase& phase = shape.phases[i];
     TileShape best{0, 0, 0};
-    std::int64_t best_tiles = 0, best_halo = 0;
-    for (int width = smaller(phase.grid_w, Kernel::kPoints); width > 0; --width) {
-      for (int height = smaller(phase.grid_h, Kernel::kPoints / width); height > 0; --height) {
+    std::int64_t best_cost = 0;
+    const int widest = next_side(phase.grid_w, smaller(phase.grid_w, Kernel::kPoints) + 1);
+    for (int width = widest; width > 0; width = next_side(phase.grid_w, width)) {
+      const int highest = next_side(phase.grid_h, smaller(phase.grid_h, Kernel::kPoints / width) + 1);
+      for (int height = highest; height > 0; height = next_side(phase.grid_h, height)) {
         phase.tile = TileShape{width, height, smaller(shape.n, Kernel::kPoints / (width * height))};
         // Fewer samples until it fits; the halo is the part that grows with them.
         while (phase.tile.samples > 0 && Kernel::shared_bytes(phase, shape.in_step) > shared_limit) --phase.tile.samples;
         if (phase.tile.samples == 0) continue;
-        const std::int64_t tiles = tile_count(shape.n, phase);
-        const std::int64_t halo = tiles * Halo(phase, shape.in_step).pixels(phase.tile);
-        if (best_tiles == 0 || tiles < best_tiles || (tiles == best_tiles && halo < best_halo)) {
+        const std::int64_t cost_here = cost<Kernel>(shape, phase, shared_limit);
+        if (best_cost == 0 || cost_here < best_cost) {
           best = phase.tile;
-          best_tiles = tiles;
-          best_halo = halo;
+          best_cost = cost_here;
         }
       }
     }
-    if (best_tiles == 0) return 0;
+    if (best_cost == 0) return 0;
     phase.tile = best;
     phase.first_tile = total;
-    total += best_tiles;
+    total += tile_count(shape.n, phase);
     const std::int64_t bytes = Kernel::shared_bytes(phase, shape.in_step);
     shared_bytes = shared_bytes < bytes ? bytes : shared_bytes;
   }

@@ -123,11 +123,19 @@ class Block {
   void* body_state_ = nullptr;
 };
 
-// The seed of the next launches' order of threads and copies, and the shared memory that a block may have.
+// One start of a kernel.
+struct Launch {
+  std::string kernel;  // mangled
+  std::int64_t blocks, shared_bytes;
+};
+
+// How the next launches run, and what became of the last ones.
 struct Settings {
-  unsigned seed = 0;
-  std::int64_t shared_limit = 99 * 1024;
+  unsigned seed = 0;  // of the order of threads and copies
+  std::int64_t shared_limit = 99 * 1024;  // bytes that a block may have
   int processors = 4;
+  bool dry = false;  // only write the launches down, whatever the pointers
+  std::vector<Launch> launches;
   std::string failure;
 };
 Settings& settings();
