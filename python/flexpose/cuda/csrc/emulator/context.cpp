@@ -157,20 +157,30 @@ std::string Block::run_block(std::int64_t index) {
     makecontext(&context.fiber_, reinterpret_cast<void (*)()>(&Block::enter), 2, static_cast<unsigned>(address >> 32),
                 static_cast<unsigned>(address));
   }
-  std::vector<std::size_t> order(contexts_.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  for (;;) {
-    std::shuffle(order.begin(), order.end(), random_);
-    bool moved = false, unfinished = false;
-    for (const std::size_t i : order) {
-      Context& context = contexts_[i];
-      unfinished |= !context.done_;
-      if (!ready(context)) continue;
-      moved = true;
-      go_on(context);
-      if (!failure_.empty()) return failure_;
+  // A warp runs until all its lanes wait for other warps, and only then the next: the warps are as far apart as the
+  // barriers allow.
+  std::vector<std::size_t> warps(contexts_.size() / 32), lanes(32);
+  std::iota(warps.begin(), warps.end(), std::size_t{0});
+  std::iota(lanes.begin(), lanes.end(), std::size_t{0});
+  const auto all_done = [this] {
+    return std::all_of(contexts_.begin(), contexts_.end(), [](const Context& context) { return context.done_; });
+  };
+  while (!all_done()) {
+    bool moved = false;
+    std::shuffle(warps.begin(), warps.end(), random_);
+    for (const std::size_t warp : warps) {
+      for (bool warp_moved = true; warp_moved;) {
+        warp_moved = false;
+        std::shuffle(lanes.begin(), lanes.end(), random_);
+        for (const std::size_t lane : lanes) {
+          Context& context = contexts_[warp * 32 + lane];
+          if (!ready(context)) continue;
+          moved = warp_moved = true;
+          go_on(context);
+          if (!failure_.empty()) return failure_;
+        }
+      }
     }
-    if (!unfinished) break;
     if (!moved) return "threads wait for others that never come to the barrier";
   }
   for (const Context& context : contexts_)

@@ -1,8 +1,9 @@
 // A block of threads on a processor: what device.cuh asks of the card, answered with fibers. The kernel bodies run
 // unchanged, so that their arithmetic, their indices and their barriers are tested without a card.
 //
-// It is made to find mistakes, not to be fast. Fibers run in a random order between barriers, and an asynchronous copy
-// lands at once or as late as it may, at random: a missing barrier or wait changes the result. Shared memory starts as
+// It is made to find mistakes, not to be fast. Warps take turns in a random order and run as far ahead of each other as
+// barriers allow, and an asynchronous copy lands at once or as late as it may: a missing barrier or wait changes the
+// result. Shared memory starts as
 // NaN and ends in a guard; addresses of copies and of ldmatrix are checked.
 #pragma once
 
