@@ -90,16 +90,20 @@ def _ninja_path(path: Path | str) -> str:
 
 def _card_rules(arches: tuple[str, ...], *, strict: bool) -> tuple[list[str], list[str]]:
     """(Rules of ninja, sources) for the module that runs on a card."""
-    nvcc = f"{_quote(find_toolkit().nvcc)}"
+    compiler = find_toolkit().nvcc
+    # In the packages of CUDA 13.0 nvcc looks for its libraries where they are not.
+    libraries = f"-L{_quote(compiler.parents[1] / 'lib')}"
+    nvcc = _quote(compiler)
     if os.environ.get("CXX"):
         nvcc += f" -ccbin {_quote(os.environ['CXX'])}"
     errors = " -Werror=all-warnings -Xcompiler=-Werror" if strict else ""
     common = f"-std=c++17 -O3 -I. {_include_flags()} -Xcompiler=-fPIC,-fvisibility=hidden,{_WARNINGS}{errors}"
+    linker = "-Xlinker=--as-needed,--exclude-libs=ALL,-s"
     kernels = f"{_target_flags(arches)} -Xptxas=-v --compress-mode=size"
     rules = [
         f"rule compile\n  command = {nvcc} {common} {kernels} -c $in -o $out",
         f"rule compile_host\n  command = {nvcc} {common} -c $in -o $out",
-        f"rule link\n  command = {nvcc} -shared -cudart=static -Xlinker=--as-needed,--exclude-libs=ALL,-s $in -o $out",
+        f"rule link\n  command = {nvcc} -shared -cudart=static {libraries} {linker} $in -o $out",
     ]
     return rules, [*_KERNEL_SOURCES, *_HOST_SOURCES, "card.cpp"]
 
