@@ -15,10 +15,11 @@ unexport CONDA_PREFIX
 
 .DEFAULT_GOAL := help
 .PHONY: help dev fmt lint deny test test-rust test-python test-cluster bench check wheel check-wheel demo clean
+.PHONY: build-cuda wheel-cuda check-wheel-cuda
 .DELETE_ON_ERROR:
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: $(VENV)/.package ## make .venv with the package (editable) and all tools
 
@@ -72,10 +73,26 @@ wheel: dev ## build the abi3 wheel into dist/
 check-wheel: wheel
 	$(BIN)/python tools/check_wheel.py dist
 
+# The extra is written once, in pyproject.toml.
+CUDA_BUILD := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["cuda-build"], sep="\n")
+
+$(VENV)/.cuda: $(VENV)/.tools pyproject.toml
+	$(BIN)/python -c '$(CUDA_BUILD)' | $(BIN)/python -m pip install --quiet --progress-bar off -r /dev/stdin
+	@touch $@
+
+build-cuda: dev $(VENV)/.cuda ## build the kernels for all cards, without one, into build/cuda
+	$(BIN)/flexpose build-cuda --arch all --strict --out build/cuda
+
+wheel-cuda: wheel build-cuda ## build the wheel with the kernels, for this Python, into dist/cuda
+	$(BIN)/python tools/cuda_wheel.py dist build/cuda dist/cuda
+
+check-wheel-cuda: wheel-cuda
+	$(BIN)/python tools/check_wheel.py dist/cuda
+
 check: lint test check-wheel ## lint, test, and the wheel in an environment of its own
 
 demo: dev ## the whole job on poses the package makes itself, into demo/
 	$(BIN)/flexpose demo $(DEMO)
 
 clean:
-	rm -rf dist target demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist target demo .mypy_cache .pytest_cache .ruff_cache

@@ -2,7 +2,10 @@
 
 The environment holds the wheel and the distributions that its metadata asks for, nothing else. They are
 linked from the environment that runs this script, so that torch is not downloaded twice; a dependency that
-is used but not declared is therefore not there.
+is used but not declared is therefore not there. Neither is a compiler: the PATH holds that environment alone.
+
+A wheel is of one of two kinds, told apart by its tags: for every Python without the kernels for NVIDIA cards, or for
+one Python with them.
 
 Usage: python tools/check_wheel.py DIST_FOLDER
 """
@@ -10,6 +13,8 @@ Usage: python tools/check_wheel.py DIST_FOLDER
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -31,7 +36,10 @@ NEEDED = {
     "flexpose/_rust.pyi",
     "flexpose/_rust.abi3.so",
     "flexpose/skeleton/definitions/body13.toml",
+    "flexpose/cuda/csrc/flexpose_cuda.h",
+    "flexpose/cuda/csrc/kernels.cuh",
 }
+CUDA_MODULE = f"flexpose/_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 def fail(message: str) -> None:
@@ -39,13 +47,30 @@ def fail(message: str) -> None:
     sys.exit(f"check_wheel: {message}")
 
 
+def has_kernels(wheel: Path) -> bool:
+    """Whether the wheel's tags say that it has the kernels."""
+    return "-cp311-abi3-" not in wheel.name
+
+
+def check_platform(wheel: Path) -> None:
+    """The platform tag must be what auditwheel finds, so that the wheel runs wherever it can be installed."""
+    if not sys.platform.startswith("linux"):
+        return
+    text = run(sys.executable, "-m", "auditwheel", "show", wheel, cwd=wheel.parent)
+    found = re.search(r'tag:\s+"(manylinux_\w+)"', text)
+    if found is None or not wheel.stem.endswith(found[1]):
+        fail(f"{wheel.name} is not what auditwheel says:\n{text}")
+
+
 def check_contents(wheel: Path) -> list[str]:
     """Check name, size and files of the wheel; give the requirements of its metadata."""
     version = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"][
         "version"
     ]
-    if not wheel.name.startswith(f"flexpose_pda-{version}-cp311-abi3-"):
-        fail(f"the wheel must be of version {version} and abi3, got {wheel.name}")
+    here = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    kinds = tuple(f"flexpose_pda-{version}-{tags}-" for tags in ("cp311-abi3", f"{here}-{here}"))
+    if not wheel.name.startswith(kinds):
+        fail(f"the wheel must be of version {version}, abi3 or of {here}, got {wheel.name}")
     if wheel.stat().st_size > MAX_WHEEL_BYTES:
         fail(f"the wheel must be below {MAX_WHEEL_BYTES} bytes, got {wheel.stat().st_size}")
     with zipfile.ZipFile(wheel) as archive:
@@ -54,6 +79,10 @@ def check_contents(wheel: Path) -> list[str]:
         about = Parser().parsestr(archive.read(info).decode())
     if missing := NEEDED - names:
         fail(f"the wheel lacks {', '.join(sorted(missing))}")
+    if {name for name in names if name.startswith("flexpose/_cuda")} != (
+        {CUDA_MODULE} if has_kernels(wheel) else set()
+    ):
+        fail("a wheel for one Python must have the kernels, and one for all must not")
     if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
         fail("the wheel lacks the licence")
     strangers = {name.split("/")[0] for name in names} - {"flexpose"}
@@ -88,15 +117,42 @@ def link(distributions: dict[str, metadata.Distribution], folder: Path) -> None:
                 (folder / top).symlink_to(base / top)
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command; stop with its output if it fails."""
+def run(*command: str | Path, cwd: Path, path: Path | None = None, code: int = 0) -> str:
+    """Run a command, on a PATH of one folder if it is given; stop with its output unless it ends with `code`."""
+    environment = dict(os.environ)
+    if path is not None:
+        environment = {
+            "PATH": str(path),
+            "HOME": str(cwd),
+            "XDG_CACHE_HOME": str(cwd / "cache"),
+            "NO_COLOR": "1",
+        }
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
+        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if done.returncode != code:
         line = " ".join(str(part) for part in command)
         fail(f"{line} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return done.stdout + (done.stderr if code else "")
+
+
+def check_kernels(wheel: Path, python: Path, flexpose: Path, folder: Path) -> None:
+    """The kernels are found where the wheel has them; where not, or without a card, the reason says what to do."""
+    code = "import json, flexpose.cuda; print(json.dumps(flexpose.cuda.available()))"
+    usable, reason = json.loads(run(python, "-c", code, cwd=folder, path=flexpose.parent))
+    if has_kernels(wheel):
+        code = "import flexpose._cuda as m; print(m.ARCHES, m.driver_version())"
+        *arches, driver = run(python, "-c", code, cwd=folder, path=flexpose.parent).split()
+        if arches != ["80", "86", "89", "90", "100", "120"]:
+            fail(f"the kernels must be for all cards, got {arches}")
+        if not usable and not re.search("NVIDIA driver|GPU|without CUDA|compute capability", reason):
+            fail(f"the kernels are not found: {reason} (driver {driver})")
+        return
+    if usable or "flexpose build-cuda" not in reason:
+        fail(f"a wheel without kernels must say how to make them, got: {reason}")
+    said = run(flexpose, "build-cuda", "--arch", "90", cwd=folder, path=flexpose.parent, code=5)
+    if "flexpose-pda[cuda-build]" not in said:
+        fail(f"build-cuda must say what it needs, got: {said}")
 
 
 def main() -> None:
@@ -106,6 +162,7 @@ def main() -> None:
         fail(f"{sys.argv[1]} must hold one wheel, got {len(wheels)}")
     wheel = wheels[0].resolve()
     requirements = check_contents(wheel)
+    check_platform(wheel)
     with tempfile.TemporaryDirectory(prefix="flexpose-wheel-") as name:
         folder = Path(name).resolve()
         venv.create(folder / "venv", with_pip=False)
@@ -121,7 +178,8 @@ def main() -> None:
         if not Path(where).is_relative_to(packages):
             fail(f"flexpose must come from the wheel, got {where}")
         flexpose = scripts / "flexpose"
-        doctor = json.loads(run(flexpose, "doctor", "--json", cwd=folder))
+        check_kernels(wheel, python, flexpose, folder)
+        doctor = json.loads(run(flexpose, "doctor", "--json", cwd=folder, path=scripts))
         if doctor["problems"] or not doctor["torch"]["available"]:
             fail(f"the doctor found: {doctor['problems']}")
         run(flexpose, "poses", "synth", "poses.json", "-n", "20", "--seed", "1", cwd=folder)

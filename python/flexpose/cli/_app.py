@@ -14,6 +14,7 @@ from flexpose._threads import calm_openmp
 from . import adapters, poses, shards, skeletons, zoo
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
+from .build_cuda import build_cuda_cli
 from .demo import demo_cli
 from .doctor import doctor_cli
 from .evaluate import evaluate_cli
@@ -96,6 +97,7 @@ app.add_typer(shards.app, name="shards", rich_help_panel=_DATA)
 app.add_typer(skeletons.app, name="skeletons", rich_help_panel=_DATA)
 app.add_typer(zoo.app, name="zoo", rich_help_panel=_ABOUT)
 app.command("doctor", rich_help_panel=_ABOUT)(doctor_cli)
+app.command("build-cuda", rich_help_panel=_ABOUT)(build_cuda_cli)
 
 
 def main() -> None:

@@ -1,0 +1,4 @@
+// The kernels for double.
+#include "kernels.cuh"
+
+FLEXPOSE_KERNELS_WIDE(double)
