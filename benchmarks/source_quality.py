@@ -23,7 +23,7 @@ from flexpose.poses import read_poses
 from flexpose.pretrain.beta import read_images
 from flexpose.pretrain.data import holdout_split
 from flexpose.runs import versions
-from flexpose.sample import Sampler, load_sampler
+from flexpose.sample.loop import Sampler, load_sampler
 from flexpose.zoo import DEFAULT, source_file
 from harness import machine
 

@@ -154,7 +154,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "snapshot_kimg": 5.0,
         "ema_half_life_kimg": 2.0,
     },
-    # About an hour on two cores in bfloat16.
+    # Less than body13-64 asks for, in about a third of the time.
     "cpu-hour": {
         "size_px": 64,
         "z_dim": 64,
@@ -165,7 +165,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lessons": ((16, 20.0), (32, 20.0), (64, 150.0)),
         "stages": (),
     },
-    # Some three hours: the generator that ships with the package.
+    # The generator that ships with the package: two hours of one core in bfloat16, see benchmarks/results/pretrain.md.
     "body13-64": {
         "size_px": 64,
         "z_dim": 64,
