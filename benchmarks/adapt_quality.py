@@ -47,6 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "then 120 steps of gradient descent": {"iterations": 120, "lr": 0.01},
     "paper": ADAPT_PRESETS["paper"],
 }
+READING = "\n## Reading\n"
 COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
 
 
@@ -163,7 +164,10 @@ def main() -> None:
         "The rows that are not adapted learn nothing.",
     ]
     tail = ["", f"Machine: {found['machine']}. Versions: {found['versions']}.", ""]
-    (RESULTS / "adapt_quality.md").write_text("\n".join(head + table(cells) + tail), encoding="utf-8")
+    file = RESULTS / "adapt_quality.md"
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    reading = before[before.index(READING) :] if READING in before else ""  # written by hand: it stays
+    file.write_text("\n".join(head + table(cells) + tail) + reading, encoding="utf-8")
 
 
 if __name__ == "__main__":
