@@ -48,8 +48,9 @@ class StyleLayer(nn.Module):
                 torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device)
                 * self.noise_strength
             )
+        # The gain goes into the style, so that the operator sees the parameter itself and can keep what it prepares.
         return modulated_conv2d(
-            x, self.weight * self.weight_gain, style, up=self.up, noise=added, bias=self.bias
+            x, self.weight, style * self.weight_gain, up=self.up, noise=added, bias=self.bias
         )
 
 
@@ -65,7 +66,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, I, H, W], [N, I] -> [N, 3, H, W], float32 or a wider type of the input."""
         y = modulated_conv2d(
-            x, self.weight * self.weight_gain, style, demodulate=False, bias=self.bias, activation="linear"
+            x, self.weight, style * self.weight_gain, demodulate=False, bias=self.bias, activation="linear"
         )
         return y.to(torch.promote_types(y.dtype, torch.float32))
 

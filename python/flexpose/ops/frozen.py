@@ -1,0 +1,54 @@
+"""What can be made of a weight once and kept, if the weight is frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+__all__ = ["PLAIN", "energy_of", "kept", "weight_as"]
+
+PLAIN = {torch.Tensor, torch.nn.Parameter}  # what a tensor is of while nothing traces
+
+_kept: Any = WeakIdKeyDictionary()
+
+
+def kept(weight: Tensor, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+    """`make()`, or what it gave before for this very weight, if that requires no gradient and has not changed.
+
+    A change is seen by torch's version counter or by another storage; writing through ``weight.data`` is not seen.
+    """
+    if (
+        weight.requires_grad
+        or weight.is_inference()
+        or torch.compiler.is_compiling()
+        or type(weight) not in PLAIN
+    ):
+        return make()
+    state = (weight._version, weight.data_ptr())
+    entry = _kept.get(weight)
+    if entry is None or entry[0] != state:
+        entry = (state, {})
+        _kept[weight] = entry
+    made: dict[tuple[Any, ...], Tensor] = entry[1]
+    if key not in made:
+        # For the life of the weight: never a tensor of a torch.inference_mode block.
+        with torch.inference_mode(False), torch.no_grad():
+            made[key] = make()
+    return made[key]
+
+
+def energy_of(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """[O, I] squared norms of the kernels, for demodulation."""
+    return kept(weight, ("energy", dtype), lambda: weight.to(dtype).square().sum((2, 3)))
+
+
+def weight_as(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight in another type, in channels_last for what is wider than one pixel."""
+    return kept(weight, ("as", dtype), lambda: weight.to(dtype))

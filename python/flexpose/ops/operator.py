@@ -1,0 +1,174 @@
+"""`flexpose::modulated_conv2d` as torch knows it: one operator with a fake kernel and a differentiable backward.
+
+With u = s x, c = conv(w, u), d = (s^2 E + eps)^-1/2 and z = d c + noise + bias, the result is y = act(z), limited. The
+backward pass needs neither c nor z: leaky ReLU is homogeneous, so that the sum of act'(z) z is the sum of y. It is
+written in operators that torch can differentiate again, and does nothing for inputs that ask for no gradient.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .backend import pick
+from .fir import upfirdn2d
+from .frozen import energy_of, weight_as
+from .shared_conv import LRELU_SLOPE, demodulation, fir_padding
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["run_operator"]
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _forward(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    styles: torch.Tensor,
+    noise: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    demodulate: bool,
+    up: int,
+    leaky: bool,
+    gain: float,
+    clamp: float | None,
+) -> torch.Tensor:
+    if x.numel() == 0 or weight.shape[0] == 0:
+        return _fake(x, weight, styles, noise, bias, demodulate, up, leaky, gain, clamp)
+    run = pick(x, weight, up)
+    y = run(x, weight, styles, noise, bias, demodulate, up, leaky, gain, clamp)
+    return y.contiguous(memory_format=_memory_format(x))
+
+
+def _fake(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    bias: Tensor | None,
+    demodulate: bool,
+    up: int,
+    leaky: bool,
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    n, _, h, w = x.shape
+    return torch.empty(
+        (n, weight.shape[0], h * up, w * up),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=_memory_format(x),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, styles, noise, bias = inputs[:5]
+    ctx.options = inputs[5:]
+    ctx.save_for_backward(x, weight, styles, noise, bias, output)
+
+
+def _conv_backward(
+    gradient: Tensor, u: Tensor, weight: Tensor, up: int, mask: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of u and the weight of ``convolve(u, weight, up)``, as the mask asks; the former does not read u."""
+    k = weight.shape[2]
+    pad = k // 2
+    if up == 1:
+        of_u, of_weight, _ = torch.ops.aten.convolution_backward(
+            gradient, u, weight, None, [1, 1], [pad, pad], [1, 1], False, [0, 0], 1, [*mask, False]
+        )
+        return of_u, of_weight
+    before, after = fir_padding(k)
+    filtered = upfirdn2d(gradient, padding=(3 - before, 3 - after), gain=4.0)
+    pad = max(pad - 1, 0)
+    of_u, of_weight, _ = torch.ops.aten.convolution_backward(
+        filtered, u, weight.transpose(0, 1), None, [2, 2], [pad, pad], [1, 1], True, [0, 0], 1, [*mask, False]
+    )
+    return of_u, None if of_weight is None else of_weight.transpose(0, 1)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, styles, noise, bias, y = ctx.saved_tensors
+    demodulate, up, leaky, gain, clamp = ctx.options
+    need = ctx.needs_input_grad[:5]
+    if gradient.numel() == 0:
+        zeros = [
+            t.new_zeros(t.shape) if wanted else None
+            for t, wanted in zip(ctx.saved_tensors, need, strict=False)
+        ]
+        return (*zeros, None, None, None, None, None)
+    need_x, need_weight, need_styles, need_noise, need_bias = need
+    n, i = styles.shape
+    wide = styles.dtype
+    gradient = gradient.to(y.dtype)
+    if clamp is not None:
+        gradient = gradient * (y.detach().abs() < clamp)
+    slope = gradient  # times act'(z), without the gain
+    if leaky:
+        sign = y.detach() if gain > 0 else -y.detach()
+        slope = torch.ops.aten.leaky_relu_backward(gradient, sign, LRELU_SLOPE, True)
+
+    of_x = of_weight = of_styles = of_noise = of_bias = None
+    if need_noise:
+        of_noise = slope.sum(1, keepdim=True, dtype=wide).sum_to_size(_four(noise.shape)).reshape(noise.shape)
+        of_noise = (of_noise * gain).to(noise.dtype)
+    of_bias_sum = slope.sum((2, 3), dtype=wide) if bias is not None and (need_bias or demodulate) else None
+    if need_bias and of_bias_sum is not None:
+        of_bias = (of_bias_sum.sum(0) * gain).to(bias.dtype)
+
+    factors = None
+    if demodulate:
+        energy = energy_of(weight, wide)
+        factors = demodulation(styles, energy)
+        if need_styles or need_weight:
+            # d L / d log d = sum of the gradient of z times d c, where d c = z - noise - bias.
+            of_log = (gradient * y).sum((2, 3), dtype=wide)
+            if noise is not None:
+                of_log = of_log - gain * (slope * noise.to(slope.dtype)).sum((2, 3), dtype=wide)
+            if of_bias_sum is not None:
+                of_log = of_log - gain * of_bias_sum * bias.to(wide)
+            of_power = of_log * factors.square() * -0.5  # of s^2 E
+            if need_styles:
+                of_styles = 2 * styles * (of_power @ energy)
+            if need_weight:
+                of_energy = of_power.T @ styles.square()
+                of_weight = 2 * weight * of_energy[:, :, None, None].to(weight.dtype)
+
+    if need_x or need_styles or need_weight:
+        scale = styles.to(x.dtype).reshape(n, i, 1, 1)
+        if factors is None:
+            of_c = slope * gain if gain != 1 else slope
+        else:
+            of_c = slope * (factors * gain).to(x.dtype).reshape(n, -1, 1, 1)
+        of_u, direct = _conv_backward(
+            of_c,
+            x * scale if need_weight else x,
+            weight_as(weight, x.dtype),
+            up,
+            (need_x or need_styles, need_weight),
+        )
+        if need_x and of_u is not None:
+            of_x = of_u * scale
+        if need_styles and of_u is not None:
+            inner = (of_u * x).sum((2, 3), dtype=wide)
+            of_styles = inner if of_styles is None else of_styles + inner
+        if direct is not None:
+            direct = direct.to(weight.dtype)
+            of_weight = direct if of_weight is None else of_weight + direct
+    return of_x, of_weight, of_styles, of_noise, of_bias, None, None, None, None, None
+
+
+def _four(shape: torch.Size) -> list[int]:
+    return [1] * (4 - len(shape)) + list(shape)
+
+
+_modulated_conv2d = torch.library.custom_op("flexpose::modulated_conv2d", _forward, mutates_args=())
+_modulated_conv2d.register_fake(_fake)
+_modulated_conv2d.register_autograd(_backward, setup_context=_setup)
+run_operator = _modulated_conv2d
