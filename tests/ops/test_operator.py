@@ -1,4 +1,4 @@
-"""The operator as torch sees it: schema, fake kernel, compiling, autocast, and a backward pass that does what is asked."""
+"""The operator as torch sees it: schema, fake kernel, compiling, autocast, and a backward pass that does as asked."""
 
 from __future__ import annotations
 

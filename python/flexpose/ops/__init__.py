@@ -1,6 +1,6 @@
 """Operations of the networks: each has its plain reference beside it, and the reference is the definition."""
 
-from .backend import BACKENDS, Backend, backend, set_backend
+from .choice import BACKENDS, Backend, backend, set_backend
 from .fir import fir_kernel, upfirdn2d
 from .modulated_conv import modulated_conv2d, modulated_conv2d_ref
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .fir import upfirdn2d
 from .frozen import energy_of, kept
-from .shared_conv import LRELU_SLOPE, demodulation, fir_padding
+from .shared_conv import LRELU_SLOPE, demodulation, finish, fir_padding
+from .winograd import winograd_conv2d, winograd_suits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["cpu_modulated_conv2d"]
 
 _SLICE_BYTES = 4 << 20
+_FEW = 16
 
 
 def _packed(weight: Tensor, dtype: torch.dtype, up: int) -> Tensor:
@@ -29,6 +31,14 @@ def _packed(weight: Tensor, dtype: torch.dtype, up: int) -> Tensor:
         return (taken.transpose(0, 1) if up == 2 else taken).contiguous(memory_format=torch.channels_last)
 
     return kept(weight, ("cpu", dtype, up), make)
+
+
+def _to_few(x: Tensor, weight: Tensor, styles: Tensor, factors: Tensor) -> Tensor:
+    """1x1 convolution to a few channels, colours: a small weight for each sample, and the input is read once."""
+    n, i, h, w = x.shape
+    weights = weight.flatten(1)[None].to(styles.dtype) * styles[:, None] * factors[:, :, None]
+    pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, i)
+    return torch.bmm(weights.to(x.dtype), pixels.transpose(1, 2)).reshape(n, -1, h, w)
 
 
 def cpu_modulated_conv2d(
@@ -45,10 +55,18 @@ def cpu_modulated_conv2d(
 ) -> Tensor:
     """The operator's forward pass; it is not differentiated."""
     (n, i, h, w), (o, k) = x.shape, (weight.shape[0], weight.shape[2])
+    factors = demodulation(styles, energy_of(weight, styles.dtype)) if demodulate else styles.new_ones(n, o)
+    if winograd_suits(x, weight, up):
+        slope = LRELU_SLOPE if leaky else 1.0
+        return winograd_conv2d(
+            x, weight, styles, factors, noise, bias, up=up, slope=slope, gain=gain, clamp=clamp
+        )
+    if k == 1 and up == 1 and o <= _FEW:
+        y = _to_few(x, weight, styles, factors)
+        return finish(y, noise, bias, leaky, gain, clamp)
     packed = _packed(weight, x.dtype, up)
     # lrelu(y) * g = lrelu(y * g) for g > 0: the gain rides along in the factor and the offset, in one pass.
     inner = gain if gain > 0 else 1.0
-    factors = demodulation(styles, energy_of(weight, styles.dtype)) if demodulate else styles.new_ones(n, o)
     scale = (factors * inner).to(x.dtype).reshape(n, o, 1, 1)
     offset = x.new_zeros(1, 1, 1, 1) if noise is None else (noise * inner).to(x.dtype)
     if bias is not None:

@@ -94,7 +94,7 @@ def modulated_conv2d(
 ) -> Tensor:
     """Convolve with style-modulated weights, add noise and bias, activate.
 
-    It runs on the back end of `flexpose.ops.backend`. Gradients, once and twice, reach all tensors that ask for them,
+    It runs on the back end of `flexpose.ops.choice`. Gradients, once and twice, reach all tensors that ask for them,
     and nothing is computed for those that do not: with a frozen weight there is no weight gradient. Under autocast `x`
     is cast, the rest keeps its type.
 

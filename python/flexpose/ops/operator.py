@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .backend import pick
+from .choice import pick
 from .fir import upfirdn2d
 from .frozen import energy_of, weight_as
+from .scaled_conv import scaled_conv2d
 from .shared_conv import LRELU_SLOPE, demodulation, fir_padding
+from .winograd import winograd_suits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,26 +143,29 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
                 of_weight = 2 * weight * of_energy[:, :, None, None].to(weight.dtype)
 
     if need_x or need_styles or need_weight:
-        scale = styles.to(x.dtype).reshape(n, i, 1, 1)
-        if factors is None:
-            of_c = slope * gain if gain != 1 else slope
-        else:
-            of_c = slope * (factors * gain).to(x.dtype).reshape(n, -1, 1, 1)
-        of_u, direct = _conv_backward(
-            of_c,
-            x * scale if need_weight else x,
-            weight_as(weight, x.dtype),
-            up,
-            (need_x or need_styles, need_weight),
-        )
-        if need_x and of_u is not None:
-            of_x = of_u * scale
-        if need_styles and of_u is not None:
-            inner = (of_u * x).sum((2, 3), dtype=wide)
-            of_styles = inner if of_styles is None else of_styles + inner
-        if direct is not None:
-            direct = direct.to(weight.dtype)
-            of_weight = direct if of_weight is None else of_weight + direct
+        post = styles.new_ones(n, weight.shape[0]) if factors is None else factors
+        post = post * gain if gain != 1 else post
+        fast = up == 1 and winograd_suits(slope, weight, 1, adjoint=True)
+        of_u = None
+        if fast and need_x and not need_styles:
+            of_x = scaled_conv2d(slope, weight, post, styles, True)
+        elif fast and need_styles:
+            of_u = scaled_conv2d(slope, weight, post, torch.ones_like(styles), True)
+        rest = (not fast and (need_x or need_styles), need_weight)
+        if any(rest):
+            u = x * styles.to(x.dtype).reshape(n, i, 1, 1) if need_weight else x
+            of_c = slope * post.to(x.dtype).reshape(n, -1, 1, 1)
+            plain, direct = _conv_backward(of_c, u, weight_as(weight, x.dtype), up, rest)
+            of_u = plain if rest[0] else of_u
+            if direct is not None:
+                direct = direct.to(weight.dtype)
+                of_weight = direct if of_weight is None else of_weight + direct
+        if of_u is not None:
+            if need_x:
+                of_x = of_u * styles.to(x.dtype).reshape(n, i, 1, 1)
+            if need_styles:
+                inner = (of_u * x).sum((2, 3), dtype=wide)
+                of_styles = inner if of_styles is None else of_styles + inner
     return of_x, of_weight, of_styles, of_noise, of_bias, None, None, None, None, None
 
 

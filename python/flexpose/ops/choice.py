@@ -245,3 +245,8 @@ def pick(x: Tensor, weight: Tensor, up: int) -> Callable[..., Tensor]:
 def runner(name: str) -> Callable[..., Tensor]:
     """The forward pass of the operator on a back end, for measuring."""
     return _RUNNERS[name]
+
+
+def runnable(name: str, x: Tensor, weight: Tensor, up: int) -> bool:
+    """Whether a back end that is available can run these tensors."""
+    return _obstacle(name, x, weight, up) is None
