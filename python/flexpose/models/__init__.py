@@ -3,6 +3,7 @@
 from .discriminator import Discriminator
 from .generator import Generator, GeneratorConfig
 from .mapping import MappingNetwork
+from .prefix import Prefix
 from .regressor import Keypoints, Regressor, RegressorConfig
 from .synthesis import NoiseMode, SynthesisNetwork
 from .transfer import Transfer, TransferForm
@@ -14,6 +15,7 @@ __all__ = [
     "Keypoints",
     "MappingNetwork",
     "NoiseMode",
+    "Prefix",
     "Regressor",
     "RegressorConfig",
     "SynthesisNetwork",

@@ -1,4 +1,4 @@
-"""What can be made of a weight once and kept, if the weight is frozen."""
+"""What is made of a weight once and kept until the weight changes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,11 @@ _kept: Any = WeakIdKeyDictionary()
 
 
 def kept(weight: Tensor, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
-    """`make()`, or what it gave before for this very weight, if that requires no gradient and has not changed.
+    """`make()`, or what it gave before for this very weight, if that has not changed; never differentiated.
 
     A change is seen by torch's version counter or by another storage; writing through ``weight.data`` is not seen.
     """
-    if (
-        weight.requires_grad
-        or weight.is_inference()
-        or torch.compiler.is_compiling()
-        or type(weight) not in PLAIN
-    ):
+    if weight.is_inference() or torch.compiler.is_compiling() or type(weight) not in PLAIN:
         return make()
     state = (weight._version, weight.data_ptr())
     entry = _kept.get(weight)
@@ -45,10 +40,16 @@ def kept(weight: Tensor, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Te
 
 
 def energy_of(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """[O, I] squared norms of the kernels, for demodulation."""
-    return kept(weight, ("energy", dtype), lambda: weight.to(dtype).square().sum((2, 3)))
+    """[O, I] squared norms of the kernels, for demodulation; differentiable where torch keeps gradients."""
+    return _made(weight, ("energy", dtype), lambda: weight.to(dtype).square().sum((2, 3)))
 
 
 def weight_as(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight in another type, in channels_last for what is wider than one pixel."""
-    return kept(weight, ("as", dtype), lambda: weight.to(dtype))
+    """The weight in another type; differentiable where torch keeps gradients."""
+    return weight if weight.dtype == dtype else _made(weight, ("as", dtype), lambda: weight.to(dtype))
+
+
+def _made(weight: Tensor, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+    if weight.requires_grad and torch.is_grad_enabled():
+        return make()
+    return kept(weight, key, make)

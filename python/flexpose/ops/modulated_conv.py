@@ -100,8 +100,8 @@ def modulated_conv2d(
 
     Args:
         x: [N, I, H, W]; its type is the type of the computation.
-        weight: [O, I, k, k], k odd, shared by all samples. What can be prepared from one that requires no gradient is
-            kept until it changes, so pass the parameter itself and put a factor of the weight into `styles`.
+        weight: [O, I, k, k], k odd, shared by all samples. What is prepared from it is kept until it changes, so pass
+            the parameter itself and put a factor of the weight into `styles`.
         styles: [N, I]; demodulation is computed in their type.
         tau: [I, I], the linear transfer of the styles, s' = tau s; None leaves them alone.
         demodulate: scale each output channel to unit expected variance.

@@ -86,15 +86,15 @@ def _doubling(weight: Tensor) -> Tensor:
 
 def _transformed(weight: Tensor, dtype: torch.dtype, up: int, adjoint: bool) -> Tensor:
     """The kernels as `_rust.convolve` reads them."""
-    wide = weight.detach().double()
+    exact = weight.detach().to(torch.float32 if dtype == torch.bfloat16 else torch.float64)
     if adjoint:
-        wide = wide.transpose(0, 1).flip(2, 3)
+        exact = exact.transpose(0, 1).flip(2, 3)
     if up == 2:
-        wide = _doubling(wide)
-    g = torch.tensor(_SMALL if dtype == torch.bfloat16 else _LARGE, dtype=torch.float64)
-    u = torch.einsum("ai,ocij,bj->abco", g, wide, g).to(dtype)
-    i, o = u.shape[2:]
-    u = u.reshape(-1, i, o // _COLUMNS, _COLUMNS).transpose(1, 2)
+        exact = _doubling(exact)
+    o, i = exact.shape[:2]
+    g = torch.tensor(_SMALL if dtype == torch.bfloat16 else _LARGE, dtype=exact.dtype)
+    u = torch.kron(g, g) @ exact.reshape(o * i, 9).T  # [A * A, O * I]
+    u = u.to(dtype).reshape(-1, o // _COLUMNS, _COLUMNS, i).transpose(2, 3)
     if dtype == torch.bfloat16:  # two inputs a word
         u = u.reshape(*u.shape[:2], i // 2, 2, _COLUMNS).transpose(3, 4)
     return u.contiguous()

@@ -490,6 +490,7 @@ impl<T: Number> Strip<'_, '_, T> {
         let (low, high) = (wide.splat(-clamp), wide.splat(clamp));
         let zero = wide.splat(0.0);
         let length = self.scratch.tiles * COLUMNS;
+        let above = self.top * T::TILE * up * width * up; // pixels of the image before this strip
         for half in [0, WIDE] {
             let channel = begin + half;
             let scale = wide.load(exactly(&post[self.image * outputs + channel..]));
@@ -516,17 +517,15 @@ impl<T: Number> Strip<'_, '_, T> {
                         if i >= down || j >= right {
                             continue;
                         }
-                        let (y, x) = ((row + i) * up + phase_y, (left + j) * up + phase_x);
+                        let place = ((row + i) * up + phase_y) * width * up + (left + j) * up + phase_x;
                         let mut z = wide.fma(column[i], scale, shift);
                         if !noise.is_empty() {
-                            let y = y + self.top * T::TILE * up;
-                            z = wide.add(z, wide.splat(noise[y * width * up + x]));
+                            z = wide.add(z, wide.splat(noise[above + place]));
                         }
                         // Leaky for slopes up to 1.
                         z = wide.mul(wide.max(z, wide.mul(z, slope)), gain);
                         z = wide.min(wide.max(z, low), high);
-                        let place = (y * width * up + x) * outputs + channel;
-                        T::store(wide, &mut self.out[place..][..WIDE], z);
+                        T::store(wide, &mut self.out[place * outputs + channel..][..WIDE], z);
                     }
                 }
             }
