@@ -174,6 +174,22 @@ def test_frozen_weight_that_changes_is_seen() -> None:
     assert not torch.equal(call(modulated_conv2d, a), before)
 
 
+def test_weight_that_an_optimiser_or_data_changes_is_seen() -> None:
+    """Also on the way of kernels that are transformed first: 32 channels, 8 px."""
+    torch.manual_seed(0)
+    x, styles = torch.randn(1, 32, 8, 8), torch.randn(1, 32)
+    weight = torch.randn(32, 32, 3, 3, requires_grad=True)
+    for change in (lambda: weight.data.mul_(2), lambda: weight.data.add_(1), lambda: None):
+        y = modulated_conv2d(x, weight, styles, demodulate=False)
+        expected = modulated_conv2d_ref(x, weight, styles, demodulate=False)
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-3)
+        change()
+    torch.optim.SGD([weight], lr=0.1).step(lambda: y.sum().backward())  # type: ignore[arg-type]
+    torch.testing.assert_close(
+        modulated_conv2d(x, weight, styles), modulated_conv2d_ref(x, weight, styles), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_a_weight_takes_what_was_prepared_with_it() -> None:
     from flexpose.ops import frozen
 

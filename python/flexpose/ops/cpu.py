@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .fir import upfirdn2d
 from .frozen import energy_of, kept
-from .shared_conv import LRELU_SLOPE, demodulation, finish, fir_padding
+from .shared_conv import FEW, LRELU_SLOPE, demodulation, finish, fir_padding
 from .winograd import winograd_conv2d, winograd_suits
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["cpu_modulated_conv2d"]
 
 _SLICE_BYTES = 4 << 20
-_FEW = 16
 
 
 def _packed(weight: Tensor, dtype: torch.dtype, up: int) -> Tensor:
@@ -61,14 +60,16 @@ def cpu_modulated_conv2d(
         return winograd_conv2d(
             x, weight, styles, factors, noise, bias, up=up, slope=slope, gain=gain, clamp=clamp
         )
-    if k == 1 and up == 1 and o <= _FEW:
+    if k == 1 and up == 1 and o <= FEW:
         y = _to_few(x, weight, styles, factors)
         return finish(y, noise, bias, leaky, gain, clamp)
     packed = _packed(weight, x.dtype, up)
     # lrelu(y) * g = lrelu(y * g) for g > 0: the gain rides along in the factor and the offset, in one pass.
     inner = gain if gain > 0 else 1.0
     scale = (factors * inner).to(x.dtype).reshape(n, o, 1, 1)
-    offset = x.new_zeros(1, 1, 1, 1) if noise is None else (noise * inner).to(x.dtype)
+    offset = x.new_zeros(1, 1, 1, 1)
+    if noise is not None:
+        offset = offset + (noise * inner).to(x.dtype)
     if bias is not None:
         offset = offset + (bias * inner).to(x.dtype)[:, None, None]
     # An offset in another layout than y would make the addition eight times as slow.

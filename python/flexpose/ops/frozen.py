@@ -22,14 +22,15 @@ _kept: Any = WeakIdKeyDictionary()
 def kept(weight: Tensor, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
     """`make()`, or what it gave before for this very weight, if that has not changed; never differentiated.
 
-    A change is seen by torch's version counter or by another storage; writing through ``weight.data`` is not seen.
+    A change is seen by torch's version counter and by another storage. What is written through ``weight.data`` is seen
+    too for a weight that requires gradients, which is compared with a copy; for a frozen one it is not.
     """
     if weight.is_inference() or torch.compiler.is_compiling() or type(weight) not in PLAIN:
         return make()
-    state = (weight._version, weight.data_ptr())
+    state = (weight._version, weight.data_ptr(), weight.requires_grad)
     entry = _kept.get(weight)
-    if entry is None or entry[0] != state:
-        entry = (state, {})
+    if entry is None or entry[0] != state or (weight.requires_grad and not torch.equal(entry[2], weight)):
+        entry = (state, {}, weight.detach().clone() if weight.requires_grad else None)
         _kept[weight] = entry
     made: dict[tuple[Any, ...], Tensor] = entry[1]
     if key not in made:

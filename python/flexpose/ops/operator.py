@@ -15,7 +15,7 @@ from .choice import pick
 from .fir import upfirdn2d
 from .frozen import energy_of, weight_as
 from .scaled_conv import scaled_conv2d
-from .shared_conv import LRELU_SLOPE, demodulation, fir_padding
+from .shared_conv import FEW, LRELU_SLOPE, demodulation, fir_padding
 from .winograd import winograd_suits
 
 if TYPE_CHECKING:
@@ -147,7 +147,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         post = post * gain if gain != 1 else post
         fast = up == 1 and winograd_suits(slope, weight, 1, adjoint=True)
         of_u = None
-        if fast and need_x and not need_styles:
+        if weight.shape[2] == 1 and up == 1 and weight.shape[0] <= FEW and not (need_styles or need_weight):
+            # From a few channels, colours: a small weight for each sample, and the input's gradient is written once.
+            of_x = _from_few(slope, weight, styles, post)
+            need_x = False
+        elif fast and need_x and not need_styles:
             of_x = scaled_conv2d(slope, weight, post, styles, True)
         elif fast and need_styles:
             of_u = scaled_conv2d(slope, weight, post, torch.ones_like(styles), True)
@@ -167,6 +171,13 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
                 inner = (of_u * x).sum((2, 3), dtype=wide)
                 of_styles = inner if of_styles is None else of_styles + inner
     return of_x, of_weight, of_styles, of_noise, of_bias, None, None, None, None, None
+
+
+def _from_few(gradient: Tensor, weight: Tensor, styles: Tensor, post: Tensor) -> Tensor:
+    n, o, h, w = gradient.shape
+    weights = weight.flatten(1)[None].to(styles.dtype) * styles[:, None] * post[:, :, None]  # [N, O, I]
+    pixels = gradient.permute(0, 2, 3, 1).reshape(n, h * w, o)
+    return torch.bmm(pixels, weights.to(gradient.dtype)).reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _four(shape: torch.Size) -> list[int]:

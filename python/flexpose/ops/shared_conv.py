@@ -15,9 +15,19 @@ from .fir import upfirdn2d
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEMOD_EPS", "LRELU_SLOPE", "convolve", "demodulation", "finish", "fir_padding", "shared_conv2d"]
+__all__ = [
+    "DEMOD_EPS",
+    "FEW",
+    "LRELU_SLOPE",
+    "convolve",
+    "demodulation",
+    "finish",
+    "fir_padding",
+    "shared_conv2d",
+]
 
 DEMOD_EPS = 1e-8
+FEW = 16  # channels of colours, or hardly more
 LRELU_SLOPE = 0.2
 
 
