@@ -120,9 +120,8 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     if need_noise:
         of_noise = slope.sum(1, keepdim=True, dtype=wide).sum_to_size(_four(noise.shape)).reshape(noise.shape)
         of_noise = (of_noise * gain).to(noise.dtype)
-    of_bias_sum = slope.sum((2, 3), dtype=wide) if bias is not None and (need_bias or demodulate) else None
-    if need_bias and of_bias_sum is not None:
-        of_bias = (of_bias_sum.sum(0) * gain).to(bias.dtype)
+    if need_bias:
+        of_bias = (slope.sum((0, 2, 3), dtype=wide) * gain).to(bias.dtype)
 
     factors = None
     if demodulate:
@@ -130,11 +129,10 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         factors = demodulation(styles, energy)
         if need_styles or need_weight:
             # d L / d log d = sum of the gradient of z times d c, where d c = z - noise - bias.
-            of_log = (gradient * y).sum((2, 3), dtype=wide)
-            if noise is not None:
-                of_log = of_log - gain * (slope * noise.to(slope.dtype)).sum((2, 3), dtype=wide)
-            if of_bias_sum is not None:
-                of_log = of_log - gain * of_bias_sum * bias.to(wide)
+            of_log = gradient * y
+            if noise is not None or bias is not None:
+                of_log = torch.addcmul(of_log, slope, _offset(noise, bias, y), value=-gain)
+            of_log = _sums(of_log).to(wide)
             of_power = of_log * factors.square() * -0.5  # of s^2 E
             if need_styles:
                 of_styles = 2 * styles * (of_power @ energy)
@@ -168,7 +166,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
             if need_x:
                 of_x = of_u * styles.to(x.dtype).reshape(n, i, 1, 1)
             if need_styles:
-                inner = (of_u * x).sum((2, 3), dtype=wide)
+                inner = _sums(of_u * x).to(wide)
                 of_styles = inner if of_styles is None else of_styles + inner
     return of_x, of_weight, of_styles, of_noise, of_bias, None, None, None, None, None
 
@@ -178,6 +176,20 @@ def _from_few(gradient: Tensor, weight: Tensor, styles: Tensor, post: Tensor) ->
     weights = weight.flatten(1)[None].to(styles.dtype) * styles[:, None] * post[:, :, None]  # [N, O, I]
     pixels = gradient.permute(0, 2, 3, 1).reshape(n, h * w, o)
     return torch.bmm(pixels, weights.to(gradient.dtype)).reshape(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def _offset(noise: Tensor | None, bias: Tensor | None, like: Tensor) -> Tensor:
+    """Noise and bias together, [1 or N, O or 1, H, W] in the type and the layout of `like`: another layout is slow."""
+    offset = like.new_zeros(1, 1, 1, 1) if noise is None else noise.to(like.dtype)
+    if bias is not None:
+        offset = offset + bias.to(like.dtype)[:, None, None]
+    offset = offset.expand(_four(offset.shape))
+    return offset.contiguous(memory_format=_memory_format(like))
+
+
+def _sums(products: Tensor) -> Tensor:
+    """Over the picture, [N, C]. torch adds bfloat16 in float32; asking for that type would copy the whole first."""
+    return products.sum((2, 3))
 
 
 def _four(shape: torch.Size) -> list[int]:
