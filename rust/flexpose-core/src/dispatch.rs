@@ -12,6 +12,10 @@
 
 use crate::error::{Error, Result};
 
+mod wide;
+
+pub use wide::{run_wide, Wide, WideLevel, WideTask, WIDE};
+
 /// Pixels that are computed together.
 pub const LANES: usize = 8;
 /// Bytes that are composited together; room for [`LANES`] pixels of up to four channels.
