@@ -128,14 +128,12 @@ impl<'a> Journal<'a> {
     /// Adds a line and makes it durable.
     pub(super) fn append(&mut self, entry: &Entry) -> ShardResult<()> {
         let line = canonical(entry);
-        self.disk.pass("journal-append");
         if self.disk.fails("journal-torn") {
             let _ = self.file.write_all(&line.as_bytes()[..line.len() / 2]);
             std::process::abort();
         }
-        if let Err(reason) = self.file.write_all(line.as_bytes()) {
-            return Err(super::error::io_error(&self.path, reason));
-        }
+        self.disk
+            .write(&mut self.file, line.as_bytes(), &self.path, "journal-append")?;
         self.disk.sync(&self.file, &self.path, "journal-fsync")
     }
 }

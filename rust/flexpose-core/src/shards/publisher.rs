@@ -2,7 +2,7 @@
 
 use super::chunks::Chunk;
 use super::disk::{Disk, NewFile, Sealed, Temporary};
-use super::error::ShardResult;
+use super::error::{At, ShardResult};
 use super::journal::{Entry, FileEntry, Journal};
 use super::npy;
 use super::plan::Kind;
@@ -137,7 +137,7 @@ impl<'a, 'd> Publisher<'a, 'd> {
             bad: self.job.bad_in(shard),
         };
         self.journal.append(&entry)?;
-        disk.pass("journal-done");
+        disk.pass("journal-done").at(folder)?;
         self.entries.push(entry);
         Ok(())
     }
