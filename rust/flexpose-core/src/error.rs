@@ -44,14 +44,6 @@ pub enum Error {
     #[error("image must have 1 or 3 channels, got {got}")]
     Channels { got: usize },
 
-    /// A text cannot be written where it should be.
-    #[error("{argument} must be {expected}, got {got:?}")]
-    Text {
-        argument: &'static str,
-        expected: &'static str,
-        got: String,
-    },
-
     /// There are no vector instructions of this name, or this CPU does not have them.
     #[error("this CPU has no level {got:?}")]
     Level { got: String },
