@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .fir import upfirdn2d
 from .frozen import energy_of, kept
-from .shared_conv import FEW, LRELU_SLOPE, demodulation, finish, fir_padding
+from .shared_conv import FEW, LRELU_SLOPE, demodulation, finish, fir_padding, offset_like
 from .winograd import winograd_conv2d, winograd_suits
 
 if TYPE_CHECKING:
@@ -67,13 +67,7 @@ def cpu_modulated_conv2d(
     # lrelu(y) * g = lrelu(y * g) for g > 0: the gain rides along in the factor and the offset, in one pass.
     inner = gain if gain > 0 else 1.0
     scale = (factors * inner).to(x.dtype).reshape(n, o, 1, 1)
-    offset = x.new_zeros(1, 1, 1, 1)
-    if noise is not None:
-        offset = offset + (noise * inner).to(x.dtype)
-    if bias is not None:
-        offset = offset + (bias * inner).to(x.dtype)[:, None, None]
-    # An offset in another layout than y would make the addition eight times as slow.
-    offset = offset.contiguous(memory_format=torch.channels_last).expand(n, -1, -1, -1)
+    offset = offset_like(noise, bias, x, inner).expand(n, -1, -1, -1)
     scaled = styles.to(x.dtype).reshape(n, i, 1, 1)
     y = torch.empty((n, o, h * up, w * up), dtype=x.dtype, memory_format=torch.channels_last)
     step = max(1, _SLICE_BYTES // (max(i, o * up * up) * h * w * x.element_size()))

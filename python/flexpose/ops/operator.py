@@ -15,7 +15,7 @@ from .choice import pick
 from .fir import upfirdn2d
 from .frozen import energy_of, weight_as
 from .scaled_conv import scaled_conv2d
-from .shared_conv import FEW, LRELU_SLOPE, demodulation, fir_padding
+from .shared_conv import FEW, LRELU_SLOPE, demodulation, fir_padding, offset_like
 from .winograd import winograd_suits
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
             # d L / d log d = sum of the gradient of z times d c, where d c = z - noise - bias.
             of_log = gradient * y
             if noise is not None or bias is not None:
-                of_log = torch.addcmul(of_log, slope, _offset(noise, bias, y), value=-gain)
+                of_log = torch.addcmul(of_log, slope, offset_like(noise, bias, y), value=-gain)
             of_log = _sums(of_log).to(wide)
             of_power = of_log * factors.square() * -0.5  # of s^2 E
             if need_styles:
@@ -176,15 +176,6 @@ def _from_few(gradient: Tensor, weight: Tensor, styles: Tensor, post: Tensor) ->
     weights = weight.flatten(1)[None].to(styles.dtype) * styles[:, None] * post[:, :, None]  # [N, O, I]
     pixels = gradient.permute(0, 2, 3, 1).reshape(n, h * w, o)
     return torch.bmm(pixels, weights.to(gradient.dtype)).reshape(n, h, w, -1).permute(0, 3, 1, 2)
-
-
-def _offset(noise: Tensor | None, bias: Tensor | None, like: Tensor) -> Tensor:
-    """Noise and bias together, [1 or N, O or 1, H, W] in the type and the layout of `like`: another layout is slow."""
-    offset = like.new_zeros(1, 1, 1, 1) if noise is None else noise.to(like.dtype)
-    if bias is not None:
-        offset = offset + bias.to(like.dtype)[:, None, None]
-    offset = offset.expand(_four(offset.shape))
-    return offset.contiguous(memory_format=_memory_format(like))
 
 
 def _sums(products: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ __all__ = [
     "demodulation",
     "finish",
     "fir_padding",
+    "offset_like",
     "shared_conv2d",
 ]
 
@@ -55,6 +56,17 @@ def convolve(x: Tensor, weight: Tensor, up: int, groups: int = 1) -> Tensor:
     )
     y = F.conv_transpose2d(x, transposed, stride=2, padding=max(pad - 1, 0), groups=groups)
     return upfirdn2d(y, padding=fir_padding(k), gain=4.0)
+
+
+def offset_like(noise: Tensor | None, bias: Tensor | None, like: Tensor, gain: float = 1.0) -> Tensor:
+    """Noise and bias together, [1 or N, O or 1, H, W], typed as `like`; in channels_last, or adding it is slow."""
+    offset = like.new_zeros(1, 1, 1, 1)
+    if noise is not None:
+        offset = offset + (noise * gain).to(like.dtype)
+    offset = offset.permute(0, 2, 3, 1)
+    if bias is not None:
+        offset = offset.contiguous() + (bias * gain).to(like.dtype)
+    return offset.permute(0, 3, 1, 2)
 
 
 def finish(
