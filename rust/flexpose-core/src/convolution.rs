@@ -80,10 +80,10 @@ impl<T: Number> Convolution<'_, T> {
         let side = T::TILE + 2;
         let multiple = |argument, expected, value: usize, of: usize| {
             if value == 0 || !value.is_multiple_of(of) {
-                return Err(Error::Text {
+                return Err(Error::Size {
                     argument,
                     expected,
-                    got: value.to_string(),
+                    got: value,
                 });
             }
             Ok(())
@@ -91,10 +91,10 @@ impl<T: Number> Convolution<'_, T> {
         multiple("inputs", "a multiple of 16", inputs, WIDE)?;
         multiple("outputs", "a multiple of 32", outputs, COLUMNS)?;
         if !matches!(up, 1 | 2) {
-            return Err(Error::Text {
+            return Err(Error::Size {
                 argument: "up",
                 expected: "1 or 2",
-                got: up.to_string(),
+                got: up,
             });
         }
         let optional = |got: usize, sizes: [usize; 2]| {
@@ -148,7 +148,7 @@ impl<T: Number> Convolution<'_, T> {
 /// Computes `out` `[N, H * up, W * up, O]` on `workers` threads, or as many as this process may use.
 ///
 /// # Errors
-/// [`Error::Length`] and [`Error::Text`] for buffers that do not fit, [`Error::Threads`] if no thread starts.
+/// [`Error::Length`] and [`Error::Size`] for buffers that do not fit, [`Error::Threads`] if no thread starts.
 pub fn convolve<T: Number>(
     level: WideLevel,
     convolution: &Convolution<'_, T>,

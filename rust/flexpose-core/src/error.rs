@@ -44,6 +44,14 @@ pub enum Error {
     #[error("image must have 1 or 3 channels, got {got}")]
     Channels { got: usize },
 
+    /// A size that the kernel does not take.
+    #[error("{argument} must be {expected}, got {got}")]
+    Size {
+        argument: &'static str,
+        expected: &'static str,
+        got: usize,
+    },
+
     /// There are no vector instructions of this name, or this CPU does not have them.
     #[error("this CPU has no level {got:?}")]
     Level { got: String },

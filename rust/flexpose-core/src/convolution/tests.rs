@@ -310,7 +310,7 @@ fn wrong_sizes_are_refused() {
     ] {
         let changed = Convolution { shape, ..good };
         assert!(
-            matches!(refused(&changed, &mut out), Error::Text { .. }),
+            matches!(refused(&changed, &mut out), Error::Size { .. }),
             "{shape:?}"
         );
     }
