@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from flexpose import _rust
 from flexpose.errors import UsageError
 from flexpose.poses import frame_poses, read_poses
 from flexpose.raster import encode_png, encode_pngs, pixels_from_normalized, rasterize
@@ -116,20 +115,6 @@ def test_any_small_picture_is_read(image):
         file = encode_png(picture)
         np.testing.assert_array_equal(with_pillow(file), picture)
         np.testing.assert_array_equal(with_opencv(file), picture)
-
-
-def test_a_text_is_read():
-    image = skeletons()[:1]
-    plain, told = (_rust.encode_png(image, workers=1, text=text)[0] for text in (None, ("Title", "one pose")))
-    assert plain == encode_png(image[0])
-    with Image.open(io.BytesIO(told)) as opened:
-        opened.load()
-        assert opened.text == {"Title": "one pose"}
-        np.testing.assert_array_equal(np.asarray(opened), image[0])
-    with pytest.raises(UsageError, match="keyword must be 1 to 79 printable ASCII characters"):
-        _rust.encode_png(image, workers=1, text=("", "one pose"))
-    with pytest.raises(UsageError, match="text must be printable ASCII characters"):
-        _rust.encode_png(image, workers=1, text=("Title", "a\nb"))
 
 
 def test_many_are_the_same_as_one_by_one_for_every_number_of_workers():

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "__version__",
+    "convolution_levels",
+    "convolve",
     "draw_keypointgan",
     "draw_openpose",
     "encode_png",
@@ -49,6 +51,23 @@ def rasterize(
     level: str | None = None,
 ) -> None: ...
 def levels() -> list[str]: ...
+def convolve(
+    x: NDArray[np.float32] | NDArray[np.uint16],
+    kernels: NDArray[np.float32] | NDArray[np.uint32],
+    pre: NDArray[np.float32],
+    post: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    out: NDArray[np.float32] | NDArray[np.uint16],
+    *,
+    up: int,
+    slope: float,
+    gain: float,
+    clamp: float,
+    workers: int | None,
+    level: str | None = None,
+) -> None: ...
+def convolution_levels() -> list[str]: ...
 def draw_openpose(
     keypoints: NDArray[np.float32],
     visibility: NDArray[np.uint8] | None,
@@ -80,9 +99,7 @@ def write_coco(
     category: str,
     description: str,
 ) -> None: ...
-def encode_png(
-    images: NDArray[np.uint8], *, workers: int | None, text: tuple[str, str] | None = None
-) -> list[bytes]: ...
+def encode_png(images: NDArray[np.uint8], *, workers: int | None) -> list[bytes]: ...
 
 # Data sets: paths, the attributes of flexpose.shards.drawn.DrawnPoses, and JSON text.
 def plan_text(fields: str) -> str: ...

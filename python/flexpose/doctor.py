@@ -84,19 +84,36 @@ def _torch() -> dict[str, Any]:
     }
 
 
-def _backend(torch: dict[str, Any], cuda_module: dict[str, Any]) -> dict[str, Any]:
-    """The back end that the operators would run on, and the reason in one sentence."""
+def _backend(torch: dict[str, Any]) -> dict[str, Any]:
+    """The back end that the modulated convolution would run on, the reason, and how the others stand."""
     if not torch["available"]:
         return {"name": None, "device": None, "reason": f"torch does not load: {torch['reason']}"}
+    from .errors import ConfigError
+    from .ops.choice import VARIABLE, backend, candidates
+    from .ops.tuning import Table
+
     device = "cuda" if torch["cuda"] else "cpu"
-    if cuda_module["available"] and device == "cuda":
-        return {"name": "cuda", "device": device, "reason": "flexpose._cuda loads and torch sees a GPU"}
-    why = cuda_module["reason"] if device == "cuda" else "torch sees no GPU"
-    return {
-        "name": "reference",
-        "device": device,
-        "reason": f"{why}; the reference operators run in plain torch",
-    }
+    found = {name: {"available": c.available, "reason": c.reason} for name, c in candidates().items()}
+    facts = {"device": device, "candidates": found, "table": Table.of(_device(device)).note}
+    try:
+        asked = backend()
+    except ConfigError as error:
+        return {"name": None, "asked": None, "reason": str(error)} | facts
+    if asked != "auto":
+        where = f"{VARIABLE} or set_backend asked for it"
+        if not found[asked]["available"]:
+            return {"name": None, "asked": asked, "reason": f"{where}, but: {found[asked]['reason']}"} | facts
+        return {"name": asked, "asked": asked, "reason": where} | facts
+    if found[device]["available"]:
+        return {"name": device, "asked": asked, "reason": found[device]["reason"]} | facts
+    reason = f"{found[device]['reason']}; plain torch operators run"
+    return {"name": "reference", "asked": asked, "reason": reason} | facts
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 def diagnose() -> dict[str, Any]:
@@ -108,6 +125,7 @@ def diagnose() -> dict[str, Any]:
     """
     rust, cuda = _native("_rust"), _native("_cuda")
     torch = _torch()
+    chosen = _backend(torch)
     version = _version(_DISTRIBUTION)
     problems = []
     if not rust["available"]:
@@ -118,6 +136,8 @@ def diagnose() -> dict[str, Any]:
         )
     if not torch["available"]:
         problems.append(f"torch does not load ({torch['reason']}); pretrain, adapt and sample need it")
+    if torch["available"] and chosen["name"] is None:
+        problems.append(f"no back end: {chosen['reason']}")
     return {
         "version": version,
         "python": {
@@ -137,6 +157,6 @@ def diagnose() -> dict[str, Any]:
         },
         "modules": {"flexpose._rust": rust, "flexpose._cuda": cuda},
         "torch": torch,
-        "backend": _backend(torch, cuda),
+        "backend": chosen,
         "problems": problems,
     }

@@ -5,14 +5,26 @@ NumPy in, NumPy out; the drawing is done by the native module, without the inter
 
 from __future__ import annotations
 
-import operator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from . import _rust
-from .errors import ResourceError, UsageError
+from ._arguments import (
+    MAX_SIZE_PX,
+    any_array,
+    checked_out,
+    float_array,
+    integer,
+    new_images,
+    points_array,
+    real,
+    side,
+    thread_count,
+    visibility_array,
+)
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,10 +39,6 @@ __all__ = [
     "pixels_from_normalized",
     "rasterize",
 ]
-
-_MAX_SIZE_PX = 8192
-_MAX_WORKERS = 1024
-
 
 Layout = Literal["nhwc", "nchw"]
 Style = Literal["flexpose", "gray", "per-bone"]
@@ -137,10 +145,10 @@ def rasterize(
     usual approximation of a box filter by the distance to the edge. Twin: tests/reference/raster.py.
     """
     num_keypoints = skeleton.num_keypoints
-    points = _float_array("keypoints", keypoints)
+    points = float_array("keypoints", keypoints)
     if points.ndim != 3 or points.shape[1:] != (num_keypoints, 2):
         raise UsageError(f"keypoints must be [N, {num_keypoints}, 2], got {list(points.shape)}")
-    size = _integer("size_px", size_px, _MAX_SIZE_PX)
+    size = integer("size_px", size_px, MAX_SIZE_PX)
     if layout not in ("nhwc", "nchw"):
         raise UsageError(f"layout must be 'nhwc' or 'nchw', got {layout!r}")
     if style not in ("flexpose", "gray", "per-bone"):
@@ -151,19 +159,19 @@ def rasterize(
     channels = {"flexpose": 3, "gray": 1, "per-bone": len(skeleton.bones)}[style]
     image = (channels, size, size) if layout == "nchw" else (size, size, channels)
     shape = (len(points), *image)
-    images = _new_images(shape, number) if out is None else _checked_out(out, shape, number)
+    images = new_images(shape, number) if out is None else checked_out(out, shape, number)
     _rust.rasterize(
         points,
-        None if visibility is None else _visibility(visibility, points.shape[:2]),
+        None if visibility is None else visibility_array(visibility, points.shape[:2]),
         _bones(tuple(skeleton.bones)),
         np.ascontiguousarray(skeleton.bone_colors),
         np.ascontiguousarray(skeleton.joint_colors),
         images,
-        line_width_px=_real("line_width_px", line_width_px),
-        joint_radius_px=_real("joint_radius_px", joint_radius_px),
+        line_width_px=real("line_width_px", line_width_px),
+        joint_radius_px=real("joint_radius_px", joint_radius_px),
         planar=layout == "nchw",
         style=style,
-        workers=_workers(workers),
+        workers=thread_count(workers),
     )
     return images
 
@@ -181,7 +189,7 @@ def pixels_from_normalized(normalized: ArrayLike, size_px: float) -> NDArray[np.
     Raises:
         UsageError: the last axis is not 2, or ``size_px`` is not positive.
     """
-    return ((_points("normalized", normalized) + 1.0) / 2.0 * _side(size_px)).astype(np.float32)
+    return ((points_array("normalized", normalized) + 1.0) / 2.0 * side(size_px)).astype(np.float32)
 
 
 def normalized_from_pixels(keypoints: ArrayLike, size_px: float) -> NDArray[np.float64]:
@@ -197,7 +205,7 @@ def normalized_from_pixels(keypoints: ArrayLike, size_px: float) -> NDArray[np.f
     Raises:
         UsageError: the last axis is not 2, or ``size_px`` is not positive.
     """
-    return _points("keypoints", keypoints) / _side(size_px) * 2.0 - 1.0
+    return points_array("keypoints", keypoints) / side(size_px) * 2.0 - 1.0
 
 
 def encode_png(image: ArrayLike) -> bytes:
@@ -212,7 +220,7 @@ def encode_png(image: ArrayLike) -> bytes:
     Raises:
         UsageError: wrong shape or dtype, or no pixels.
     """
-    pixels = _array("image", image)
+    pixels = any_array("image", image)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise UsageError(f"image must be [H, W, 3] or [H, W] uint8, got {list(pixels.shape)} {pixels.dtype}")
     return encode_pngs(pixels[None], workers=1)[0]
@@ -232,14 +240,14 @@ def encode_pngs(images: ArrayLike, *, workers: int | None = None) -> list[bytes]
         UsageError: wrong shape or dtype, or images without pixels.
         ResourceError: the system starts no threads.
     """
-    pixels = _array("images", images)
+    pixels = any_array("images", images)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
         raise UsageError(
             f"images must be [N, H, W, 3] or [N, H, W] uint8, got {list(pixels.shape)} {pixels.dtype}"
         )
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    return _rust.encode_png(np.ascontiguousarray(pixels), workers=_workers(workers))
+    return _rust.encode_png(np.ascontiguousarray(pixels), workers=thread_count(workers))
 
 
 def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
@@ -255,11 +263,11 @@ def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: wrong shape or dtype, or ``columns`` < 1.
     """
-    tiles = _array("images", images)
+    tiles = any_array("images", images)
     if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[3] != 3 or 0 in tiles.shape:
         raise UsageError(f"images must be [N, H, W, 3] uint8, got {list(tiles.shape)} {tiles.dtype}")
     number, height, width, channels = tiles.shape
-    columns = _integer("columns", columns)
+    columns = integer("columns", columns)
     rows = -(-number // columns)
     grid = np.zeros((rows * columns, height + 1, width + 1, channels), dtype=np.uint8)
     grid[:number, :height, :width] = tiles
@@ -267,94 +275,7 @@ def image_grid(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(grid.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1])
 
 
-def _float_array(name: str, value: ArrayLike) -> NDArray[np.float32]:
-    """C-contiguous float32; what is too large for it becomes infinite, which is judged where it is used."""
-    array = _array(name, value)
-    if array.dtype == np.float32:
-        return np.ascontiguousarray(array)
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"{name} must be real numbers, got dtype {array.dtype}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
-
-
 @lru_cache(maxsize=64)
 def _bones(bones: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
     """[B, 2]; made for each call, it would take a third of a small one."""
     return np.array(bones, dtype=np.int64).reshape(-1, 2)
-
-
-def _visibility(value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    array = _array("visibility", value)
-    if array.dtype not in (np.bool_, np.uint8):
-        raise UsageError(f"visibility must be bool or uint8, got {array.dtype}")
-    if array.shape != shape:
-        raise UsageError(f"visibility must be {list(shape)}, got {list(array.shape)}")
-    return np.ascontiguousarray(array).view(np.uint8)
-
-
-def _points(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = _array(name, value)
-    if array.ndim == 0 or array.shape[-1] != 2:
-        raise UsageError(f"{name} must be [..., 2], got {list(array.shape)}")
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"{name} must be real numbers, got dtype {array.dtype}")
-    return array.astype(np.float64)
-
-
-def _array(name: str, value: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError) as err:
-        raise UsageError(f"{name} must be an array: {err}") from err
-
-
-def _new_images(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError) as err:  # ValueError: more bytes than can be addressed
-        size = np.prod((*shape, dtype.itemsize), dtype=object)
-        raise ResourceError(
-            f"no memory for images {list(shape)}: they need {size} bytes; draw fewer at a time"
-        ) from err
-
-
-def _checked_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
-        raise UsageError(f"out must be an array of {dtype}, got {getattr(out, 'dtype', type(out).__name__)}")
-    if out.shape != shape:
-        raise UsageError(f"out must be {list(shape)}, got {list(out.shape)}")
-    if not out.flags.c_contiguous:
-        raise UsageError(f"out must be C-contiguous, got strides {out.strides}")
-    if not out.flags.writeable:
-        raise UsageError("out must be writeable, got a read-only array")
-    return out
-
-
-def _integer(name: str, value: int, maximum: int | None = None) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError as err:
-        raise UsageError(f"{name} must be an integer, got {type(value).__name__}") from err
-    if number < 1 or (maximum is not None and number > maximum):
-        expected = ">= 1" if maximum is None else f"in [1, {maximum}]"
-        raise UsageError(f"{name} must be {expected}, got {number}")
-    return number
-
-
-def _workers(value: int | None) -> int | None:
-    return None if value is None else _integer("workers", value, _MAX_WORKERS)
-
-
-def _real(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as err:
-        raise UsageError(f"{name} must be a number, got {value!r}") from err
-
-
-def _side(size_px: float) -> float:
-    side = _real("size_px", size_px)
-    if not (side > 0 and np.isfinite(side)):
-        raise UsageError(f"size_px must be > 0 and finite, got {size_px}")
-    return side

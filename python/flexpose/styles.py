@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from . import _rust
+from ._arguments import MAX_SIZE_PX, float_array, integer, new_images, real, thread_count, visibility_array
 from .errors import UsageError
-from .raster import _MAX_SIZE_PX, _float_array, _integer, _new_images, _real, _visibility, _workers
 from .skeleton import load_skeleton, map_joints
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def draw_openpose(
     tests/reference/openpose.py.
     """
     points = _poses(keypoints, _JOINTS)
-    size = _integer("size_px", size_px, _MAX_SIZE_PX)
+    size = integer("size_px", size_px, MAX_SIZE_PX)
     if preset not in PRESETS:
         raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    seen = None if visibility is None else _visibility(visibility, points.shape[:2])
-    images: NDArray[np.uint8] = _new_images((len(points), size, size, 3), np.dtype(np.uint8))
-    _rust.draw_openpose(points, seen, images, preset=preset, workers=_workers(workers))
+    seen = None if visibility is None else visibility_array(visibility, points.shape[:2])
+    images: NDArray[np.uint8] = new_images((len(points), size, size, 3), np.dtype(np.uint8))
+    _rust.draw_openpose(points, seen, images, preset=preset, workers=thread_count(workers))
     return images
 
 
@@ -115,16 +115,16 @@ def draw_keypointgan(
     tests/reference/keypointgan.py.
     """
     points = _poses(keypoints, skeleton.num_keypoints)
-    size = _integer("size_px", size_px, _MAX_SIZE_PX)
-    seen = None if visibility is None else _visibility(visibility, points.shape[:2])
-    images: NDArray[np.uint8] = _new_images((len(points), size, size, 1), np.dtype(np.uint8))
+    size = integer("size_px", size_px, MAX_SIZE_PX)
+    seen = None if visibility is None else visibility_array(visibility, points.shape[:2])
+    images: NDArray[np.uint8] = new_images((len(points), size, size, 1), np.dtype(np.uint8))
     _rust.draw_keypointgan(
         points,
         seen,
         np.asarray(skeleton.bones, dtype=np.int64).reshape(-1, 2),
         images,
-        sigma=_real("sigma", sigma),
-        workers=_workers(workers),
+        sigma=real("sigma", sigma),
+        workers=thread_count(workers),
     )
     return images
 
@@ -146,7 +146,7 @@ def openpose_poses(poses: PoseSet) -> PoseSet:
 
 
 def _poses(keypoints: ArrayLike, number: int) -> NDArray[np.float32]:
-    points = _float_array("keypoints", keypoints)
+    points = float_array("keypoints", keypoints)
     if points.ndim != 3 or points.shape[1:] != (number, 2):
         raise UsageError(f"keypoints must be [N, {number}, 2], got {list(points.shape)}")
     return points

@@ -12,8 +12,12 @@ from typer.testing import CliRunner
 import flexpose
 from flexpose import _cpus, doctor
 from flexpose.cli import app
+from flexpose.ops import choice as backend
+from flexpose.ops import measure
+from flexpose.ops.tuning import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -22,7 +26,7 @@ def test_json_tells_versions_and_back_end() -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["version"] == found["modules"]["flexpose._rust"]["version"] == flexpose.__version__
-    assert found["backend"]["name"] in {"reference", "cuda"}
+    assert found["backend"]["name"] in {"reference", "cpu", "cuda"}
     assert found["backend"]["reason"]
     assert found["threads"]["allowed"] >= 1
     assert found["problems"] == []
@@ -45,20 +49,58 @@ def test_a_torch_that_does_not_load_is_a_problem_and_no_crash(monkeypatch: pytes
     assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("gpu", "module", "name", "reason"),
-    [
-        (False, True, "reference", "no GPU"),
-        (True, False, "reference", "is not here"),
-        (True, True, "cuda", "loads"),
-    ],
-)
-def test_back_end_follows_gpu_and_module(gpu: bool, module: bool, name: str, reason: str) -> None:
-    backend = doctor._backend(
-        {"available": True, "cuda": gpu}, {"available": module, "reason": None if module else "is not here"}
-    )
-    assert backend["name"] == name
-    assert reason in backend["reason"]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Lets a test ask for a back end as if at the start of a process."""
+    monkeypatch.setattr(backend, "_asked", None)
+    found = backend.candidates
+    found.cache_clear()
+    yield monkeypatch
+    found.cache_clear()
+
+
+def test_back_end_that_was_asked_for_is_shown(asked: pytest.MonkeyPatch) -> None:
+    asked.setenv("FLEXPOSE_BACKEND", "reference")
+    found = doctor.diagnose()["backend"]
+    assert (found["name"], found["asked"]) == ("reference", "reference")
+    assert "FLEXPOSE_BACKEND" in found["reason"]
+
+
+def test_auto_falls_back_with_its_reason(asked: pytest.MonkeyPatch) -> None:
+    asked.delenv("FLEXPOSE_BACKEND", raising=False)
+    found = doctor.diagnose()["backend"]
+    assert found["asked"] == "auto"
+    assert set(found["candidates"]) == {"reference", "cpu", "cuda", "compile"}
+    assert all(candidate["reason"] for candidate in found["candidates"].values())
+    assert found["table"]
+    missing = backend.Candidate(False, "no kernel in this build")
+    asked.setattr(backend, "candidates", lambda: dict.fromkeys(found["candidates"], missing))
+    fallen = doctor.diagnose()["backend"]
+    assert fallen["name"] == "reference"
+    assert "no kernel in this build" in fallen["reason"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("cuda", "flexpose.cuda"), ("fast", "must be one of auto")])
+def test_back_end_that_cannot_run_is_a_problem_and_no_crash(
+    asked: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    asked.setenv("FLEXPOSE_BACKEND", name)
+    asked.setattr(backend, "_cuda_module", lambda: (None, "flexpose.cuda does not load"))
+    found = doctor.diagnose()
+    assert found["backend"]["name"] is None
+    assert any(text in problem for problem in found["problems"])
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+
+
+def test_tuning_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(measure, "candidates", lambda: {"cpu": backend.Candidate(True, "here")})
+    Table.of.cache_clear()
+    result = CliRunner().invoke(app, ["doctor", "--tune", "--tune-size", "8"])
+    assert result.exit_code == 0, result.output
+    assert "128->128, 8 px" in result.stderr
+    assert "3 shapes measured" in result.stdout
+    Table.of.cache_clear()
 
 
 def control_group(root: Path, lines: str, files: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,3 +17,9 @@ if TYPE_CHECKING:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the generator and the beta of runs that nothing broke."""
     return tiny.train_source(tmp_path_factory.mktemp("unbroken"))
+
+
+@pytest.fixture
+def beta_there(tmp_path: Path, unbroken: Path) -> None:
+    """What the drawing lessons need to find in the folder of a run."""
+    shutil.copy(unbroken / "beta.safetensors", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flexpose.errors import ResourceError
 from flexpose.poses import synth_poses, write_poses
 from flexpose.shards import (
     KINDS,
@@ -179,6 +181,28 @@ def test_death_with_folders_of_pictures(child: Any, tmp_path: Path, undisturbed:
     assert child(tmp_path / "out", "png", fail_at=point) == -signal.SIGABRT
     render(tmp_path / "out", "png")
     assert contents(tmp_path / "out") == undisturbed["png"]
+
+
+REFUSED = ["write", *(point for point in POINTS if point != "journal-torn")]
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "png"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_what_the_system_refuses_is_told_and_it_goes_on(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
+) -> None:
+    """A full disk, a full quota and a broken disk, at every step that can meet them."""
+    for point in [*REFUSED, "png-fsync"] if kind == "png" else REFUSED:
+        out, count = tmp_path / point, 3 if point.startswith(("write", "shard", "poses", "png")) else 1
+        monkeypatch.setenv("FLEXPOSE_FAIL_AT", f"{point}:{count}:{number}")
+        with pytest.raises(ResourceError, match=os.strerror(number)) as caught:
+            render(out, kind)
+        assert ("no room left for it" in str(caught.value)) == (number != errno.EIO)
+        monkeypatch.delenv("FLEXPOSE_FAIL_AT")
+        assert not list(out.rglob("*.tmp-*"))
+        assert_nothing_torn(out)
+        render(out, kind)
+        assert contents(out) == undisturbed[kind]
 
 
 def test_death_while_a_torn_journal_is_mended(child: Any, tmp_path: Path, undisturbed: Any) -> None:

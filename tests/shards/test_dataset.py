@@ -250,7 +250,7 @@ def test_few_shards_are_open_at_a_time(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("flexpose.shards.sources._OPEN_SHARDS", 2)
     dataset = PoseImages(folder)
     whole = dataset.__getitems__(list(range(N - 1)))
-    assert len(dataset._pictures.poses._open) == 2  # type: ignore[attr-defined]
+    assert len(dataset._poses._open) == 2  # type: ignore[attr-defined]
     assert [item.index for item in whole] == DRAWN.tolist()
 
 

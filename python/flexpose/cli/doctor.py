@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ._options import JsonOption
 from ._output import print_json, print_table, say
@@ -44,16 +46,33 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, object]]:
     rows.append(
         ("back end", f"{backend['name'] or 'none'} on {backend['device'] or 'nothing'}: {backend['reason']}")
     )
+    for name, candidate in backend.get("candidates", {}).items():
+        rows.append((f"  {name}", ("" if candidate["available"] else "not here: ") + candidate["reason"]))
+    if "table" in backend:
+        rows.append(("  measured", backend["table"]))
     return rows
 
 
-def doctor_cli(as_json: JsonOption = False) -> None:
+def doctor_cli(
+    as_json: JsonOption = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Measure the back ends on this machine first, and keep the result.")
+    ] = False,
+    size: Annotated[
+        int, typer.Option("--tune-size", help="Pixels of the generator whose layers are measured.")
+    ] = 64,
+) -> None:
     """Say in one screen which versions are installed, what the CPU and GPU can do, and which back end runs.
 
     Example: [bold]flexpose doctor --json[/]
     """
     from flexpose.doctor import diagnose
 
+    if tune:
+        from flexpose.ops.measure import tune as measure
+
+        for line in measure(size):
+            say(line)
     found = diagnose()
     if as_json:
         print_json(found)

@@ -4,6 +4,7 @@ from .discriminator import Discriminator
 from .generator import Generator, GeneratorConfig
 from .mapping import MappingNetwork
 from .pose_encoder import PoseEncoder
+from .prefix import Prefix
 from .regressor import Keypoints, Regressor, RegressorConfig
 from .synthesis import NoiseMode, SynthesisNetwork
 from .transfer import Transfer, TransferForm
@@ -16,6 +17,7 @@ __all__ = [
     "MappingNetwork",
     "NoiseMode",
     "PoseEncoder",
+    "Prefix",
     "Regressor",
     "RegressorConfig",
     "SynthesisNetwork",

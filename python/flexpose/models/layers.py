@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..ops import upfirdn2d
+from ..ops import modulated_conv2d, upfirdn2d
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,10 @@ __all__ = ["EqualConv2d", "EqualLinear"]
 
 _LRELU_SLOPE = 0.2
 _LRELU_GAIN = math.sqrt(2)
+
+
+def _at_least(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 class EqualLinear(nn.Module):
@@ -73,9 +77,21 @@ class EqualConv2d(nn.Module):
         """Convolve [N, in, H, W]; `gain` multiplies the result."""
         # lrelu(y) * g = lrelu(y * g): activation gain and residual gain ride along in weight and bias.
         total = gain * (_LRELU_GAIN if self.activate else 1.0)
+        kernel = self.weight.shape[2]
+        if self.down == 1 and kernel == 3:
+            # Constant styles without demodulation: one operator with everything in one pass where the CPU has it.
+            styles = self.weight.new_full((x.shape[0], x.shape[1]), self.weight_gain).to(_at_least(x.dtype))
+            return modulated_conv2d(
+                x,
+                self.weight,
+                styles,
+                demodulate=False,
+                bias=self.bias,
+                activation="lrelu" if self.activate else "linear",
+                gain=total,
+            )
         weight = (self.weight * (self.weight_gain * total)).to(x.dtype)
         bias = None if self.bias is None else (self.bias * total).to(x.dtype)
-        kernel = weight.shape[2]
         if self.down == 1:
             y = F.conv2d(x, weight, bias, padding=kernel // 2)
         elif kernel == 1:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NoiseMode", "StyleLayer", "SynthesisNetwork", "channels_at"]
 
+_SLICE_BYTES = 8 << 20
+
 NoiseMode = Literal["const", "random", "none"]
 
 
@@ -48,8 +50,9 @@ class StyleLayer(nn.Module):
                 torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device)
                 * self.noise_strength
             )
+        # The gain goes into the style, so that the operator sees the parameter itself and can keep what it prepares.
         return modulated_conv2d(
-            x, self.weight * self.weight_gain, style, up=self.up, noise=added, bias=self.bias
+            x, self.weight, style * self.weight_gain, up=self.up, noise=added, bias=self.bias
         )
 
 
@@ -65,7 +68,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, I, H, W], [N, I] -> [N, 3, H, W], float32 or a wider type of the input."""
         y = modulated_conv2d(
-            x, self.weight * self.weight_gain, style, demodulate=False, bias=self.bias, activation="linear"
+            x, self.weight, style * self.weight_gain, demodulate=False, bias=self.bias, activation="linear"
         )
         return y.to(torch.promote_types(y.dtype, torch.float32))
 
@@ -96,6 +99,7 @@ class SynthesisNetwork(nn.Module):
         self.to_rgb = nn.ModuleList(ToRGB(width) for width in widths)
         self.style_dims = [layer.in_channels for layer in layers] + widths
         self.layer_resolutions = [layer.resolution for layer in layers]
+        self._largest: int = max(r * r * width for r, width in zip(self.resolutions, widths, strict=True))
 
     @property
     def num_layers(self) -> int:
@@ -157,10 +161,27 @@ class SynthesisNetwork(nn.Module):
             else 2 * (self.resolutions.index(last_resolution) + 1) + 1
         )
         first, x, image = start if start is not None else (1, None, None)
-        image = self._run(styles, range(first, stop), x, image, noise, dtype, fade)[1]
+        numbers = range(first, stop)
+        n = len(styles[0])
+        step = self._slice(dtype) if styles[0].device.type == "cpu" and noise != "random" else n
+        if torch.is_grad_enabled() or n <= step:
+            image = self._run(styles, numbers, x, image, noise, dtype, fade)[1]
+        else:
+            images = []
+            for begin in range(0, n, step):
+                part = slice(begin, begin + step)
+                some = [style[part] for style in styles]
+                entering = None if x is None else x[part]
+                so_far = None if image is None else image[part]
+                images.append(self._run(some, numbers, entering, so_far, noise, dtype, fade)[1])
+            image = None if images[0] is None else torch.cat([i for i in images if i is not None])
         if image is None:
             raise UsageError(f"start must be a layer up to {stop - 1}, got {first}")
         return image
+
+    def _slice(self, dtype: torch.dtype) -> int:
+        """Images whose activations stay in a CPU's caches, so that one costs the same in a batch of any size."""
+        return max(1, _SLICE_BYTES // (self._largest * dtype.itemsize))
 
     def _run(
         self,

@@ -1,25 +1,20 @@
-"""Modulated convolution: one shared weight, scaled activations.
-
-The form that StyleGAN2 defines makes a weight for every sample (its Eq. 1 and 3). Here the input is scaled by the
-style and the output by the demodulation factor, which is the same function and lets a whole batch share one weight.
-"""
+"""The modulated convolution: its definition, and the operator that runs it on the back end of the process."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from torch.nn import functional as F
+import torch
 
 from ..errors import UsageError
-from .fir import upfirdn2d
+from .operator import run_operator
+from .shared_conv import DEMOD_EPS, convolve, finish
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["modulated_conv2d", "modulated_conv2d_ref"]
+__all__ = ["Activation", "modulated_conv2d", "modulated_conv2d_ref"]
 
-_DEMOD_EPS = 1e-8
-_LRELU_SLOPE = 0.2
 _LRELU_GAIN = 2.0**0.5
 
 Activation = Literal["linear", "lrelu"]
@@ -46,35 +41,10 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor, tau: Tensor | None, up: in
         raise UsageError(f"activation must be 'linear' or 'lrelu', got {activation!r}")
 
 
-def _convolve(x: Tensor, weight: Tensor, up: int, groups: int = 1) -> Tensor:
-    """Convolve [N, I, H, W], with twofold upsampling and the FIR after it where `up` is 2."""
-    pad = weight.shape[2] // 2
-    if up == 1:
-        return F.conv2d(x, weight, padding=pad, groups=groups)
-    # A transposed convolution wants [I, O, k, k] for each group.
-    o, i, k, _ = weight.shape
-    transposed = (
-        weight.reshape(groups, o // groups, i, k, k).transpose(1, 2).reshape(groups * i, o // groups, k, k)
-    )
-    y = F.conv_transpose2d(x, transposed, stride=2, padding=pad - 1 if pad else 0, groups=groups)
-    # y begins one row before the first input row for k > 1, and the FIR wants two there; three rows go in all.
-    before = 1 if pad else 2
-    after = 2 * x.shape[2] + 3 - before - y.shape[2]
-    return upfirdn2d(y * 4, padding=(before, after))
-
-
-def _finish(
-    y: Tensor, noise: Tensor | None, bias: Tensor | None, activation: str, gain: float, clamp: float | None
-) -> Tensor:
-    if noise is not None:
-        y = y + noise.to(y.dtype)
-    if bias is not None:
-        y = y + bias.to(y.dtype)[:, None, None]
-    if activation == "lrelu":
-        y = F.leaky_relu(y, _LRELU_SLOPE)
-    if gain != 1:
-        y = y * gain
-    return y if clamp is None else y.clamp(-clamp, clamp)
+def _gain(activation: str, gain: float | None) -> float:
+    if gain is not None:
+        return float(gain)
+    return _LRELU_GAIN if activation == "lrelu" else 1.0
 
 
 def modulated_conv2d_ref(
@@ -102,11 +72,10 @@ def modulated_conv2d_ref(
     s = styles if tau is None else styles @ tau.T
     weights = weight[None] * s[:, None, :, None, None]  # [N, O, I, k, k]
     if demodulate:
-        weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + _DEMOD_EPS).rsqrt()
-    y = _convolve(x.reshape(1, n * i, h, w), weights.flatten(0, 1), up, groups=n)
+        weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + DEMOD_EPS).rsqrt()
+    y = convolve(x.reshape(1, n * i, h, w), weights.flatten(0, 1), up, groups=n)
     y = y.reshape(n, -1, *y.shape[2:])
-    default = _LRELU_GAIN if activation == "lrelu" else 1.0
-    return _finish(y, noise, bias, activation, default if gain is None else gain, clamp)
+    return finish(y, noise, bias, activation == "lrelu", _gain(activation, gain), clamp)
 
 
 def modulated_conv2d(
@@ -125,9 +94,14 @@ def modulated_conv2d(
 ) -> Tensor:
     """Convolve with style-modulated weights, add noise and bias, activate.
 
+    It runs on the back end of `flexpose.ops.choice`. Gradients, once and twice, reach all tensors that ask for them,
+    and nothing is computed for those that do not: with a frozen weight there is no weight gradient. Under autocast `x`
+    is cast, the rest keeps its type.
+
     Args:
         x: [N, I, H, W]; its type is the type of the computation.
-        weight: [O, I, k, k], k odd, shared by all samples.
+        weight: [O, I, k, k], k odd, shared by all samples. What is prepared from it is kept until it changes, so pass
+            the parameter itself and put a factor of the weight into `styles`.
         styles: [N, I]; demodulation is computed in their type.
         tau: [I, I], the linear transfer of the styles, s' = tau s; None leaves them alone.
         demodulate: scale each output channel to unit expected variance.
@@ -139,30 +113,34 @@ def modulated_conv2d(
         clamp: limit of the absolute value of the result.
 
     Returns:
-        [N, O, H * up, W * up] in the type of `x`.
+        [N, O, H * up, W * up] in the type of `x`, and in its memory format.
 
     Raises:
         UsageError: a shape or an option is wrong.
+        DeviceError: the back end that was asked for by name cannot run these tensors.
 
     Source: StyleGAN2, arXiv:1912.04958, Eq. 1 and 3. Reference: `modulated_conv2d_ref`.
     """
     _check(x, weight, styles, tau, up, activation)
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            cast = x.to(torch.get_autocast_dtype(device))
+            return modulated_conv2d(
+                cast,
+                weight,
+                styles,
+                tau=tau,
+                demodulate=demodulate,
+                up=up,
+                noise=noise,
+                bias=bias,
+                activation=activation,
+                gain=gain,
+                clamp=clamp,
+            )
     s = styles if tau is None else styles @ tau.T
-    n, i = s.shape
-    y = _convolve(x * s.to(x.dtype).reshape(n, i, 1, 1), weight.to(x.dtype), up)
-    default = _LRELU_GAIN if activation == "lrelu" else 1.0
-    total_gain = default if gain is None else gain
-    if not demodulate:
-        return _finish(y, noise, bias, activation, total_gain, clamp)
-    energy = weight.to(s.dtype).square().sum((2, 3))  # [O, I]
-    d = (s.square() @ energy.T + _DEMOD_EPS).rsqrt()
-    if noise is None and bias is None:
-        y = y * d.to(x.dtype).reshape(n, -1, 1, 1)
-        return _finish(y, None, None, activation, total_gain, clamp)
-    # lrelu(y) * g = lrelu(y * g) for g > 0: the gain rides along in the factor and the offset, in one pass.
-    inner = total_gain if total_gain > 0 else 1.0
-    offset = d.new_zeros(()) if noise is None else noise
-    if bias is not None:
-        offset = offset + bias[:, None, None]
-    y = (offset * inner).to(x.dtype).addcmul(y, (d * inner).to(x.dtype).reshape(n, -1, 1, 1))
-    return _finish(y, None, None, activation, total_gain / inner, clamp)
+    leaky, total = activation == "lrelu", _gain(activation, gain)
+    limit = None if clamp is None else float(clamp)
+    result: Tensor = run_operator(x, weight, s, noise, bias, demodulate, up, leaky, total, limit)
+    return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -86,53 +86,13 @@ class PoseBatch(NamedTuple):
     number: int
 
 
-class _Pictures:
-    """Draws poses by number."""
+class Drawing(TypedDict, total=False):
+    """What `PoseImageStream` passes on to `PoseImages`, which says what each is."""
 
-    def __init__(
-        self,
-        source: Source,
-        style: RenderStyle | None,
-        skeleton: Skeleton | str | None,
-        augment: Augment | str | None,
-        seed: int,
-        dtype: torch.dtype,
-        workers: int | None,
-    ) -> None:
-        self.poses = open_source(source, style, skeleton)
-        self.augment = Augment.parse(augment) if isinstance(augment, str) else augment or Augment()
-        if dtype != torch.uint8 and not dtype.is_floating_point:
-            raise UsageError(f"dtype must be torch.uint8 or a floating type, got {dtype}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise UsageError(f"seed must be an integer from 0 to 2^64 - 1, got {seed!r}")
-        self.seed, self.dtype, self.workers = seed, dtype, workers
-        self.draw(
-            np.zeros(0, np.int64), 0, 0
-        )  # a limb that the skeleton lacks is refused here, not in a worker
-
-    def draw(self, rows: NDArray[np.int64], epoch: int, number: int) -> PoseBatch:
-        framed, style = self.poses.take(rows), self.poses.style
-        keypoints, visibility, index = framed.keypoints, framed.visibility, framed.index
-        if self.augment != Augment():
-            keypoints, visibility = augment_labelled(
-                keypoints, visibility, self.poses.skeleton, self.augment, self.seed, index, epoch=epoch
-            )
-        pixels = draw_framed(
-            keypoints,
-            visibility,
-            self.poses.skeleton,
-            style,
-            layout="nchw",
-            dtype=_DRAWN.get(self.dtype, "uint8"),
-            workers=self.workers,
-        )
-        image = torch.from_numpy(pixels)
-        if self.dtype == torch.bfloat16:
-            image = image.view(torch.bfloat16)
-        elif self.dtype not in _DRAWN:
-            image = image.to(torch.float64).div_(127.5).sub_(1).to(self.dtype)
-        points, seen, rows_in_input = map(torch.from_numpy, (keypoints, visibility, index))
-        return PoseBatch(image, points, seen, rows_in_input, epoch, number)
+    skeleton: Skeleton | str | None
+    augment: Augment | str | None
+    dtype: torch.dtype
+    workers: int | None
 
 
 class PoseImages(Dataset[PoseItem]):
@@ -171,25 +131,64 @@ class PoseImages(Dataset[PoseItem]):
         dtype: torch.dtype = torch.uint8,
         workers: int | None = 1,
     ) -> None:
-        self._pictures = _Pictures(source, style, skeleton, augment, seed, dtype, workers)
+        self._poses = open_source(source, style, skeleton)
+        self._augment = Augment.parse(augment) if isinstance(augment, str) else augment or Augment()
+        if dtype != torch.uint8 and not dtype.is_floating_point:
+            raise UsageError(f"dtype must be torch.uint8 or a floating type, got {dtype}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+            raise UsageError(f"seed must be an integer from 0 to 2^64 - 1, got {seed!r}")
+        self._seed, self._dtype, self._workers = seed, dtype, workers
         self._epoch = 0
+        # A limb that the skeleton lacks is refused here, not in a worker.
+        self.draw(np.zeros(0, np.int64), epoch=0)
 
     @property
     def skeleton(self) -> Skeleton:
         """The skeleton of the keypoints."""
-        return self._pictures.poses.skeleton
+        return self._poses.skeleton
 
     @property
     def style(self) -> RenderStyle:
         """How the poses are framed and drawn."""
-        return self._pictures.poses.style
+        return self._poses.style
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the variation of this epoch for items that are asked for by number alone."""
         self._epoch = _checked_epoch(epoch)
 
+    def draw(self, rows: NDArray[np.int64], *, epoch: int, number: int = 0) -> PoseBatch:
+        """Draw some poses.
+
+        Args:
+            rows: [n] numbers of poses, 0 to the length - 1.
+            epoch: whose variation it is.
+            number: which batch of the epoch it is; it is told on.
+        """
+        framed, style = self._poses.take(rows), self._poses.style
+        keypoints, visibility, index = framed.keypoints, framed.visibility, framed.index
+        if self._augment != Augment():
+            keypoints, visibility = augment_labelled(
+                keypoints, visibility, self.skeleton, self._augment, self._seed, index, epoch=epoch
+            )
+        pixels = draw_framed(
+            keypoints,
+            visibility,
+            self.skeleton,
+            style,
+            layout="nchw",
+            dtype=_DRAWN.get(self._dtype, "uint8"),
+            workers=self._workers,
+        )
+        image = torch.from_numpy(pixels)
+        if self._dtype == torch.bfloat16:
+            image = image.view(torch.bfloat16)
+        elif self._dtype not in _DRAWN:
+            image = image.to(torch.float64).div_(127.5).sub_(1).to(self._dtype)
+        points, seen, rows_in_input = map(torch.from_numpy, (keypoints, visibility, index))
+        return PoseBatch(image, points, seen, rows_in_input, epoch, number)
+
     def __len__(self) -> int:
-        return len(self._pictures.poses)
+        return len(self._poses)
 
     def __getitem__(self, key: int | tuple[int, int]) -> PoseItem:
         return self.__getitems__([key])[0]
@@ -204,11 +203,10 @@ class PoseImages(Dataset[PoseItem]):
         if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"index must be in {-len(self)} to {len(self) - 1}, got {keys}")
         items: list[PoseItem | None] = [None] * len(keys)
-        for epoch in dict.fromkeys(
-            epochs.tolist()
-        ):  # a batch is of one epoch, unless somebody asks otherwise
+        # A batch is of one epoch, unless somebody asks otherwise.
+        for epoch in dict.fromkeys(epochs.tolist()):
             places = np.flatnonzero(epochs == epoch)
-            batch = self._pictures.draw(rows[places], _checked_epoch(epoch), 0)
+            batch = self.draw(rows[places], epoch=_checked_epoch(epoch))
             columns = (batch.image, batch.keypoints, batch.visibility, batch.index.tolist())
             for place, *values in zip(places.tolist(), *columns, strict=True):
                 items[place] = PoseItem(*values)
@@ -294,19 +292,16 @@ class PoseImageStream(IterableDataset[PoseBatch]):
     the epoch of `set_epoch` (0 at first).
 
     Args:
-        source: as in `PoseImages`, like the arguments up to `workers`.
+        source: as in `PoseImages`.
         batch_size: pictures a batch, >= 1.
-        style: how poses are framed and drawn.
-        skeleton: the skeleton that is wanted.
-        augment: how they vary.
+        style: as in `PoseImages`.
         seed: of order and variation, 0 to 2^64 - 1.
-        dtype: of the pictures.
-        workers: threads that draw a batch.
-        shuffle: a new random order each epoch; else that of the poses.
         drop_last: leave out a last batch that is not full.
-        rank: number of this process, 0 to world_size - 1.
-        world_size: number of processes that share an epoch.
-        uneven: what happens where world_size does not divide the number of poses; see `EpochSampler`.
+        shuffle: this, rank, world_size and uneven are as in `EpochSampler`.
+        rank: see there.
+        world_size: see there.
+        uneven: see there.
+        drawing: skeleton, augment, dtype and workers, as in `PoseImages`.
 
     Raises:
         UsageError: an argument is out of range, or there is no such source.
@@ -319,22 +314,19 @@ class PoseImageStream(IterableDataset[PoseBatch]):
         batch_size: int,
         style: RenderStyle | None = None,
         *,
-        skeleton: Skeleton | str | None = None,
-        augment: Augment | str | None = None,
         seed: int = 0,
-        dtype: torch.dtype = torch.uint8,
-        workers: int | None = 1,
-        shuffle: bool = True,
         drop_last: bool = False,
+        shuffle: bool = True,
         rank: int = 0,
         world_size: int = 1,
         uneven: Uneven = "keep",
+        **drawing: Unpack[Drawing],
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UsageError(f"batch_size must be an integer >= 1, got {batch_size!r}")
-        self._pictures = _Pictures(source, style, skeleton, augment, seed, dtype, workers)
+        self._images = PoseImages(source, style, seed=seed, **drawing)
         self._order = EpochOrder(
-            size=len(self._pictures.poses),
+            size=len(self._images),
             seed=seed,
             shuffle=shuffle,
             rank=rank,
@@ -350,12 +342,12 @@ class PoseImageStream(IterableDataset[PoseBatch]):
     @property
     def skeleton(self) -> Skeleton:
         """The skeleton of the keypoints."""
-        return self._pictures.poses.skeleton
+        return self._images.skeleton
 
     @property
     def style(self) -> RenderStyle:
         """How the poses are framed and drawn."""
-        return self._pictures.poses.style
+        return self._images.style
 
     def set_epoch(self, epoch: int) -> None:
         """Go through this epoch in the next pass; a position that was loaded for the same epoch stays.
@@ -434,7 +426,7 @@ class _Pass:
         if not self._ahead:
             end = min(self._stream._batches, self._number + _AHEAD * self._step)
             self._ahead = self._stream._rows(self._epoch, range(self._number, end, self._step))[::-1]
-        batch = self._stream._pictures.draw(self._ahead.pop(), self._epoch, self._number)
+        batch = self._stream._images.draw(self._ahead.pop(), epoch=self._epoch, number=self._number)
         self._number += self._step
         return batch
 

@@ -12,6 +12,10 @@
 
 use crate::error::{Error, Result};
 
+mod wide;
+
+pub use wide::{run_wide, Wide, WideLevel, WideTask, WIDE};
+
 /// Pixels that are computed together.
 pub const LANES: usize = 8;
 /// Bytes that are composited together; room for [`LANES`] pixels of up to four channels.
@@ -258,6 +262,10 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx512(Avx2);
 
+    /// A line of the caches. One that is written past them in parts, or in part, costs many times as much.
+    #[repr(C, align(64))]
+    struct Line([__m256i; 2]);
+
     /// For each byte of a block in the order in which `unpacklo` or `unpackhi` widen it, where the coverage of its
     /// pixel lies among eight `i16`; bytes without a pixel take zero.
     const fn spread<const C: usize>(high: bool) -> [u8; BLOCK] {
@@ -393,15 +401,19 @@ mod x86 {
         #[inline(always)]
         fn stream<T: Plain>(self, to: &mut [T], from: &[T]) {
             // SAFETY: numbers without padding may be written as vectors of bits, and any bits are such a number.
-            let (head, vectors, tail) = unsafe { to.align_to_mut::<__m256i>() };
-            let numbers = BLOCK / size_of::<T>();
+            let (head, lines, tail) = unsafe { to.align_to_mut::<Line>() };
+            let numbers = size_of::<Line>() / size_of::<T>();
             let (from_head, from) = from.split_at(head.len());
-            let (from, from_tail) = from.split_at(vectors.len() * numbers);
+            let (from, from_tail) = from.split_at(lines.len() * numbers);
             head.copy_from_slice(from_head);
             tail.copy_from_slice(from_tail);
-            for (to, from) in vectors.iter_mut().zip(from.chunks_exact(numbers)) {
-                // SAFETY: the token; `from` has the 32 bytes that are read, `to` is a place for a vector.
-                unsafe { _mm256_stream_si256(to, _mm256_loadu_si256(from.as_ptr().cast())) };
+            for (Line(to), from) in lines.iter_mut().zip(from.chunks_exact(numbers)) {
+                let from: *const __m256i = from.as_ptr().cast();
+                // SAFETY: the token; `from` has the 64 bytes that are read, `to` is two places for a vector.
+                unsafe {
+                    _mm256_stream_si256(&raw mut to[0], _mm256_loadu_si256(from));
+                    _mm256_stream_si256(&raw mut to[1], _mm256_loadu_si256(from.add(1)));
+                }
             }
         }
 

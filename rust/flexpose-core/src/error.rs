@@ -44,12 +44,12 @@ pub enum Error {
     #[error("image must have 1 or 3 channels, got {got}")]
     Channels { got: usize },
 
-    /// A text cannot be written where it should be.
-    #[error("{argument} must be {expected}, got {got:?}")]
-    Text {
+    /// A size that the kernel does not take.
+    #[error("{argument} must be {expected}, got {got}")]
+    Size {
         argument: &'static str,
         expected: &'static str,
-        got: String,
+        got: usize,
     },
 
     /// There are no vector instructions of this name, or this CPU does not have them.

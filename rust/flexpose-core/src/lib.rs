@@ -3,6 +3,7 @@
 //! Invariants: no Python in this crate, and no `unsafe` outside of [`dispatch`].
 
 pub mod coco;
+pub mod convolution;
 mod dispatch;
 pub mod error;
 pub mod png;
@@ -11,5 +12,5 @@ pub mod shards;
 pub mod styles;
 pub mod threads;
 
-pub use dispatch::Level;
+pub use dispatch::{Level, WideLevel};
 pub use error::{Error, Result};

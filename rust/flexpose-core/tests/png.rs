@@ -1,6 +1,6 @@
 //! Pictures survive the file; other decoders judge it in `tests/test_png.py`.
 
-use flexpose_core::png::{encode, encode_with, RowEncoder, Shape};
+use flexpose_core::png::{encode, RowEncoder, Shape};
 use flexpose_core::Error;
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
@@ -139,42 +139,6 @@ fn the_number_of_workers_changes_nothing() {
         assert_eq!(encode(&images, shape, NonZeroUsize::new(workers)).unwrap(), alone);
     }
     assert!(encode(&[], shape, None).unwrap().is_empty());
-}
-
-#[test]
-fn a_text_is_found_again() {
-    let shape = Shape::new(2, 2, 3).unwrap();
-    let encoder = RowEncoder::new(shape)
-        .with_text("flexpose", "already a pose drawing")
-        .unwrap();
-    let files = encode_with(&encoder, &[7; 24], None).unwrap();
-    assert_eq!(files[0], files[1]);
-    let reader = png::Decoder::new(std::io::Cursor::new(&files[0]))
-        .read_info()
-        .unwrap();
-    let texts = &reader.info().uncompressed_latin1_text;
-    assert_eq!(texts.len(), 1);
-    assert_eq!(
-        (&*texts[0].keyword, &*texts[0].text),
-        ("flexpose", "already a pose drawing")
-    );
-    assert_eq!(decode(&files[0]).2, [7; 12]);
-    let long = "x".repeat(80);
-    for (keyword, text) in [
-        ("", "t"),
-        (" k", "t"),
-        ("a  b", "t"),
-        (&long, "t"),
-        ("k\n", "t"),
-        ("k", "é"),
-        ("k", "\n"),
-    ] {
-        let refused = RowEncoder::new(shape).with_text(keyword, text);
-        assert!(
-            matches!(refused, Err(Error::Text { .. })),
-            "{keyword:?}, {text:?}"
-        );
-    }
 }
 
 #[test]

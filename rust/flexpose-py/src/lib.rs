@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod coco;
 mod convert;
+mod convolution;
 mod errors;
 mod png;
 mod raster;
@@ -16,6 +17,7 @@ mod styles;
 fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     coco::register(module)?;
+    convolution::register(module)?;
     png::register(module)?;
     raster::register(module)?;
     shards::register(module)?;

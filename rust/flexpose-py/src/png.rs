@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use flexpose_core::png::{encode_with, RowEncoder, Shape};
+use flexpose_core::png::{encode, Shape};
 use numpy::{PyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -10,25 +10,20 @@ use pyo3::types::{PyBytes, PyList};
 use crate::convert::{borrow, contiguous};
 use crate::errors::to_py_err;
 
-/// Encodes `images [N, H, W, C]` as PNG files, each with `text`, a keyword and what it says.
+/// Encodes `images [N, H, W, C]` as PNG files.
 #[pyfunction]
-#[pyo3(signature = (images, *, workers, text=None))]
+#[pyo3(signature = (images, *, workers))]
 fn encode_png<'py>(
     py: Python<'py>,
     images: &Bound<'py, PyArray4<u8>>,
     workers: Option<NonZeroUsize>,
-    text: Option<(String, String)>,
 ) -> PyResult<Bound<'py, PyList>> {
     let dims = images.shape();
-    let mut encoder = Shape::new(dims[1], dims[2], dims[3]).map(RowEncoder::new);
-    if let Some((keyword, text)) = text {
-        encoder = encoder.and_then(|encoder| encoder.with_text(&keyword, &text));
-    }
-    let encoder = encoder.map_err(|err| to_py_err(py, &err))?;
+    let shape = Shape::new(dims[1], dims[2], dims[3]).map_err(|err| to_py_err(py, &err))?;
     let images = borrow("images", images)?;
     let pixels = contiguous(py, "images", &images)?;
     let files = py
-        .detach(|| encode_with(&encoder, pixels, workers))
+        .detach(|| encode(pixels, shape, workers))
         .map_err(|err| to_py_err(py, &err))?;
     PyList::new(py, files.iter().map(|file| PyBytes::new(py, file)))
 }

@@ -83,26 +83,13 @@ impl Shape {
 /// # Ok::<(), flexpose_core::Error>(())
 /// ```
 pub fn encode(images: &[u8], shape: Shape, workers: Option<NonZeroUsize>) -> Result<Vec<Vec<u8>>> {
-    encode_with(&RowEncoder::new(shape), images, workers)
-}
-
-/// The same by copies of an encoder that is made ready, with a text for instance.
-///
-/// # Errors
-/// As [`encode`].
-pub fn encode_with(
-    encoder: &RowEncoder,
-    images: &[u8],
-    workers: Option<NonZeroUsize>,
-) -> Result<Vec<Vec<u8>>> {
-    let shape = encoder.shape;
     let number = images.len() / shape.image_len();
     check_length("images", images.len(), number * shape.image_len())?;
     let everywhere = vec![0..shape.width; shape.height];
     let mut files: Vec<Result<Vec<u8>>> = Vec::new();
     files.resize_with(number, || Ok(Vec::new()));
     for_each_chunk(&mut files, PICTURES, workers, |index, files| {
-        let mut encoder = encoder.clone();
+        let mut encoder = RowEncoder::new(shape);
         let images = images[index * PICTURES * shape.image_len()..].chunks_exact(shape.image_len());
         for (file, image) in files.iter_mut().zip(images) {
             let mut bytes = Vec::new();
@@ -136,7 +123,7 @@ impl RowEncoder {
         let color = if shape.channels == 3 { 2 } else { 0 };
         header.extend([8, color, 0, 0, 0]); // bits a channel, colour type, deflate, filters, not interlaced
         let mut head = b"\x89PNG\r\n\x1a\n".to_vec();
-        chunk(&mut head, *b"IHDR", &[&header]);
+        chunk(&mut head, *b"IHDR", &header);
         Self {
             shape,
             head,
@@ -145,35 +132,6 @@ impl RowEncoder {
             rows: 0,
             above: vec![0; shape.row_len()],
         }
-    }
-
-    /// Says something in each file, in a `tEXt` chunk: a keyword and a text in printable ASCII.
-    ///
-    /// # Errors
-    /// [`Error::Text`] for other characters, and for a keyword that is not 1 to 79 long or has a space at an end.
-    pub fn with_text(mut self, keyword: &str, text: &str) -> Result<Self> {
-        let printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        let fits = (1..=79).contains(&keyword.len()) && keyword.trim() == keyword && !keyword.contains("  ");
-        if !fits || !printable(keyword) {
-            return Err(Error::Text {
-                argument: "keyword",
-                expected: "1 to 79 printable ASCII characters, words one space apart",
-                got: keyword.to_owned(),
-            });
-        }
-        if !printable(text) {
-            return Err(Error::Text {
-                argument: "text",
-                expected: "printable ASCII characters",
-                got: text.to_owned(),
-            });
-        }
-        chunk(
-            &mut self.head,
-            *b"tEXt",
-            &[keyword.as_bytes(), &[0], text.as_bytes()],
-        );
-        Ok(self)
     }
 
     /// Takes the next rows, `[rows, W, C]` in `pixels`; `spans` has for each row the columns that may hold anything
@@ -236,7 +194,7 @@ impl RowEncoder {
         let data = self.stream.finish();
         out.reserve(self.head.len() + data.len() + 2 * CHUNK_OVERHEAD);
         out.extend_from_slice(&self.head);
-        chunk(out, *b"IDAT", &[data]);
+        chunk(out, *b"IDAT", data);
         chunk(out, *b"IEND", &[]);
         self.stream.begin();
         self.above.fill(0);
@@ -248,15 +206,11 @@ impl RowEncoder {
 /// Length, type and checksum.
 const CHUNK_OVERHEAD: usize = 12;
 
-/// Appends a chunk whose data comes in parts.
-fn chunk(out: &mut Vec<u8>, name: [u8; 4], parts: &[&[u8]]) {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    out.extend((length as u32).to_be_bytes());
+fn chunk(out: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
+    out.extend((data.len() as u32).to_be_bytes());
     let start = out.len();
     out.extend(name);
-    for part in parts {
-        out.extend_from_slice(part);
-    }
+    out.extend_from_slice(data);
     let checksum = crc32fast::hash(&out[start..]);
     out.extend(checksum.to_be_bytes());
 }

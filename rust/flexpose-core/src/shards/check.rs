@@ -9,15 +9,15 @@ use serde::Serialize;
 use super::disk::{file_name, hash_file, parse_temporary};
 use super::error::{At, Malformed, ShardError, ShardResult};
 use super::index::{self, Index};
-use super::journal::{self, Entry, FileEntry};
+use super::journal::{self, Entries, Entry, FileEntry};
 use super::npy;
 use super::plan::{Kind, Plan};
 use super::png_check;
 use super::poses::OwnedPoses;
+use super::publisher::hash_member;
 use super::safetensors;
 use super::sample::{check_description, key};
 use super::tar::{Limits, TarReader};
-use super::write::{hash_member, Entries};
 
 /// What is wrong with a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

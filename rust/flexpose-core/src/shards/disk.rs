@@ -1,7 +1,7 @@
 //! Files that are whole or not there, with their length and hash, and places where a test may end the process.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,49 +11,80 @@ use serde_json::Value;
 use super::error::{At, Malformed, ShardResult};
 use super::journal::FileEntry;
 
-/// Environment variable with `POINT:COUNT`: the process aborts when it comes to that point for that time.
+/// Environment variable with `POINT:COUNT`: the process aborts when it comes to that point for that time. With
+/// `POINT:COUNT:ERRNO` the system refuses that step, by this number of an error, and whatever follows goes its way.
 const FAIL_AT: &str = "FLEXPOSE_FAIL_AT";
 /// JSON files of a data set are refused beyond this.
 const MAX_JSON: u64 = 256 << 20;
 
-/// The way to the disk; every call names the point that a test can end the process at, before it does anything.
+/// The way to the disk; every call names the point that a test can let fail, before it does anything.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    fail_at: Option<(String, u64)>,
+    failure: Option<Failure>,
     hits: AtomicU64,
+}
+
+/// What a test wants to go wrong.
+#[derive(Debug)]
+struct Failure {
+    point: String,
+    /// At which time, from 1.
+    count: u64,
+    /// The system's error; None ends the process.
+    errno: Option<i32>,
+}
+
+impl Failure {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        Some(Self {
+            point: parts.next()?.to_owned(),
+            count: parts.next()?.parse().ok()?,
+            errno: parts.next().and_then(|errno| errno.parse().ok()),
+        })
+    }
 }
 
 impl Disk {
     /// Reads the point of failure from the environment, once.
     pub(super) fn new() -> Self {
-        let wanted = std::env::var(FAIL_AT).unwrap_or_default();
-        let fail_at = wanted.rsplit_once(':');
-        let fail_at = fail_at.and_then(|(point, count)| Some((point.to_owned(), count.parse().ok()?)));
-        let hits = AtomicU64::new(0);
-        Self { fail_at, hits }
-    }
-
-    /// Whether this is the time at which the process shall end at `point`.
-    pub(super) fn fails(&self, point: &str) -> bool {
-        let Some((wanted, count)) = &self.fail_at else {
-            return false;
-        };
-        wanted == point && self.hits.fetch_add(1, Ordering::Relaxed) + 1 == *count
-    }
-
-    pub(super) fn pass(&self, point: &str) {
-        if self.fails(point) {
-            std::process::abort();
+        Self {
+            failure: std::env::var(FAIL_AT).ok().and_then(|text| Failure::parse(&text)),
+            hits: AtomicU64::new(0),
         }
     }
 
+    /// The failure, if this is the time for it at `point`.
+    fn failure(&self, point: &str) -> Option<&Failure> {
+        let failure = self.failure.as_ref().filter(|failure| failure.point == point)?;
+        (self.hits.fetch_add(1, Ordering::Relaxed) + 1 == failure.count).then_some(failure)
+    }
+
+    /// Whether the process shall end in the middle of what `point` names.
+    pub(super) fn fails(&self, point: &str) -> bool {
+        self.failure(point).is_some()
+    }
+
+    pub(super) fn pass(&self, point: &str) -> io::Result<()> {
+        match self.failure(point) {
+            None => Ok(()),
+            Some(Failure {
+                errno: Some(errno), ..
+            }) => Err(io::Error::from_raw_os_error(*errno)),
+            Some(_) => std::process::abort(),
+        }
+    }
+
+    pub(super) fn write(&self, file: &mut File, data: &[u8], path: &Path, point: &str) -> ShardResult<()> {
+        self.pass(point).and_then(|()| file.write_all(data)).at(path)
+    }
+
     pub(super) fn sync(&self, file: &File, path: &Path, point: &str) -> ShardResult<()> {
-        self.pass(point);
-        file.sync_all().at(path)
+        self.pass(point).and_then(|()| file.sync_all()).at(path)
     }
 
     pub(super) fn sync_folder(&self, folder: &Path, point: &str) -> ShardResult<()> {
-        self.pass(point);
+        self.pass(point).at(folder)?;
         // Folders cannot be opened for this everywhere; where they cannot, renames are durable by themselves.
         if cfg!(unix) {
             File::open(folder)
@@ -64,8 +95,7 @@ impl Disk {
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path, point: &str) -> ShardResult<()> {
-        self.pass(point);
-        fs::rename(from, to).at(to)
+        self.pass(point).and_then(|()| fs::rename(from, to)).at(to)
     }
 
     /// Publishes a small file in one step; `point` is the first part of its points' names.
@@ -99,7 +129,7 @@ pub(super) fn remove(path: &Path) -> ShardResult<()> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.at(path),
     }
 }
@@ -170,10 +200,8 @@ impl<'a> NewFile<'a> {
     pub(super) fn write(&mut self, data: &[u8]) -> ShardResult<()> {
         self.hasher.update(data);
         self.bytes += data.len() as u64;
-        let path = || self.folder.join(&self.name);
-        self.file
-            .write_all(data)
-            .map_err(|reason| super::error::io_error(&path(), reason))
+        let path = self.folder.join(&self.name);
+        self.disk.write(&mut self.file, data, &path, "write")
     }
 
     /// Makes the content durable; the name is still the temporary one.

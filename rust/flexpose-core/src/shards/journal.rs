@@ -11,6 +11,9 @@ use super::disk::{canonical, file_name, read_bytes, Disk};
 use super::error::{At, ShardResult};
 use super::plan::Plan;
 
+/// The entries of a data set, by shard.
+pub(super) type Entries = BTreeMap<usize, Entry>;
+
 /// A published file (or folder, with the bytes of all its files) and what must be in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,8 +57,8 @@ impl Entry {
 }
 
 /// Everything that all journals of a data set hold. Lines that were torn, or fit no shard of the plan, do not count.
-pub(super) fn read_all(folder: &Path, plan: &Plan) -> ShardResult<BTreeMap<usize, Entry>> {
-    let mut entries = BTreeMap::new();
+pub(super) fn read_all(folder: &Path, plan: &Plan) -> ShardResult<Entries> {
+    let mut entries = Entries::new();
     for path in paths(folder)? {
         entries.extend(read(&path, plan)?.1);
     }
@@ -77,8 +80,8 @@ pub(super) fn paths(folder: &Path) -> ShardResult<Vec<PathBuf>> {
 }
 
 /// The lines that count, and the text that they make: what the file should hold.
-fn read(path: &Path, plan: &Plan) -> ShardResult<(String, BTreeMap<usize, Entry>)> {
-    let (mut text, mut entries) = (String::new(), BTreeMap::new());
+fn read(path: &Path, plan: &Plan) -> ShardResult<(String, Entries)> {
+    let (mut text, mut entries) = (String::new(), Entries::new());
     // A torn line may be anything, but it ends nothing that is text.
     for line in String::from_utf8_lossy(&read_bytes(path)?).split_inclusive('\n') {
         let Some(entry) = parse(line).filter(|entry| entry.fits(plan)) else {
@@ -125,14 +128,12 @@ impl<'a> Journal<'a> {
     /// Adds a line and makes it durable.
     pub(super) fn append(&mut self, entry: &Entry) -> ShardResult<()> {
         let line = canonical(entry);
-        self.disk.pass("journal-append");
         if self.disk.fails("journal-torn") {
             let _ = self.file.write_all(&line.as_bytes()[..line.len() / 2]);
             std::process::abort();
         }
-        if let Err(reason) = self.file.write_all(line.as_bytes()) {
-            return Err(super::error::io_error(&self.path, reason));
-        }
+        self.disk
+            .write(&mut self.file, line.as_bytes(), &self.path, "journal-append")?;
         self.disk.sync(&self.file, &self.path, "journal-fsync")
     }
 }

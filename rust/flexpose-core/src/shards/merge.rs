@@ -10,14 +10,15 @@ use super::check::read_poses;
 use super::disk::{hash_file, Disk, NewFile, Sealed, Temporary};
 use super::error::{At, Malformed, ShardError, ShardResult};
 use super::index::Index;
-use super::journal::{self, Entry, FileEntry, Journal};
+use super::journal::{self, Entries, Entry, FileEntry, Journal};
 use super::lock::Lock;
 use super::plan::{Kind, Plan};
 use super::poses::OwnedPoses;
+use super::publisher::hash_member;
 use super::safetensors::{self, About};
 use super::sample::key;
 use super::tar::{self, Limits, TarReader};
-use super::write::{hash_member, publish_index, sweep, Report};
+use super::write::{publish_index, sweep, Report};
 
 /// Settings that do not show in the samples.
 const SILENT: [&str; 2] = ["shard_size", "max_bad_fraction"];
@@ -26,7 +27,7 @@ const SILENT: [&str; 2] = ["shard_size", "max_bad_fraction"];
 struct Source<'a> {
     folder: &'a Path,
     plan: Plan,
-    entries: super::write::Entries,
+    entries: Entries,
     first_row: i64,
 }
 

@@ -14,17 +14,21 @@
 //! journal get its line. What has a line is therefore whole, and what has none is written again.
 
 mod check;
+mod chunks;
 mod disk;
 mod error;
+mod estimate;
 mod index;
 mod journal;
 mod lock;
 mod mend;
 mod merge;
+mod one_tar;
 mod ordered;
 mod picture;
 mod plan;
 mod poses;
+mod publisher;
 mod sample;
 mod write;
 
@@ -36,14 +40,16 @@ pub mod tar;
 pub use check::{verify, Problem, Verification};
 pub use disk::hash_file;
 pub use error::{Malformed, ReadError, ShardError, ShardResult};
+pub use estimate::{estimate, Estimate};
 pub use index::{Index, IndexShard};
 pub use journal::{Entry, FileEntry};
 pub use mend::{drop_torn, sweep_and_index, Mended};
 pub use merge::merge;
+pub use one_tar::write_tar;
 pub use picture::{Drawing, Style};
 pub use plan::{Image, Input, Kind, Plan};
 pub use poses::{OwnedPoses, Poses};
-pub use write::{estimate, finish, write, write_tar, Estimate, Job, Report};
+pub use write::{finish, write, Job, Report};
 
 /// Number of the layout described above.
 pub const FORMAT: u32 = 1;

@@ -1,7 +1,6 @@
 //! What a pose becomes in each kind of data set.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use super::disk::Disk;
@@ -120,7 +119,7 @@ impl<'a> Artist<'a> {
                     let (name, bytes) = (format!("{key}.png"), &made.bytes);
                     if let Some(path) = folder.map(|folder| folder.join(&name)) {
                         let mut file = File::create(&path).at(&path)?;
-                        file.write_all(bytes).at(&path)?;
+                        disk.write(&mut file, bytes, &path, "write")?;
                         disk.sync(&file, &path, "png-fsync")?;
                     }
                     made.files.push((name, bytes.len() as u64, blake3::hash(bytes)));
