@@ -118,10 +118,10 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
     of_x = of_weight = of_styles = of_noise = of_bias = None
     if need_noise:
-        of_noise = slope.sum(1, keepdim=True, dtype=wide).sum_to_size(_four(noise.shape)).reshape(noise.shape)
+        of_noise = slope.sum(1, keepdim=True).to(wide).sum_to_size(_four(noise.shape)).reshape(noise.shape)
         of_noise = (of_noise * gain).to(noise.dtype)
     if need_bias:
-        of_bias = (slope.sum((0, 2, 3), dtype=wide) * gain).to(bias.dtype)
+        of_bias = (_sums(slope).to(wide).sum(0) * gain).to(bias.dtype)
 
     factors = None
     if demodulate:
