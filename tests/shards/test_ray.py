@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 SHARDS, SIZE = 8, 5
 MEMORY = 80 << 20  # the least that Ray's object store takes is 75 MB
+PATIENCE = 240  # seconds: on a busy machine a process of Ray's takes tens of them to come up
 
 
 def content(poses: PoseSet, shard: int) -> bytes:
@@ -48,7 +51,7 @@ def render(folder: Path, poses: PoseSet, shard: int) -> dict[str, Any]:
 
 
 def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -68,6 +71,7 @@ def die(shard: int) -> None:
 def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_register_timeout_seconds", str(PATIENCE))
         patch.syspath_prepend(str(Path(__file__).parents[2]))
         utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray")
         cluster = utils.Cluster(
@@ -78,13 +82,13 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(2 * PATIENCE)
 def test_a_node_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
     import ray
 
     poses = synth_poses(SHARDS * SIZE, seed=1)
     second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(PATIENCE)
 
     def begun() -> set[str]:
         return {path.name.rsplit("-", 1)[1] for path in tmp_path.glob("begun-*")}
@@ -110,13 +114,13 @@ def test_a_node_is_killed_in_the_middle(cluster: Any, tmp_path: Path) -> None:
         assert result == {"shard": shard, "node": result["node"], "sha256": hashlib.sha256(data).hexdigest()}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(2 * PATIENCE)
 def test_rendering_with_a_node_killed_gives_the_files_of_one_machine(cluster: Any, tmp_path: Path) -> None:
     poses, style = synth_poses(6000, seed=1), RenderStyle(size_px=64)
     single = plan_render(poses, tmp_path / "single", style, kind="webdataset", shard_size=250)
     write_shards(single)
     second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(PATIENCE)
     plan = plan_render(poses, tmp_path / "shared", style, kind="webdataset", shard_size=250)
     done: list[int] = []
 
@@ -141,7 +145,7 @@ def test_rendering_with_a_node_killed_gives_the_files_of_one_machine(cluster: An
     assert verify_dataset(tmp_path / "shared", full=True).problems == ()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(2 * PATIENCE)
 def test_errors_come_as_they_are(cluster: Any) -> None:
     import ray
 
@@ -168,6 +172,37 @@ def test_wrong_arguments() -> None:
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"the extra \[ray\]"):
         next(map_shards(die, [0]))
+
+
+def broken_ray(monkeypatch: pytest.MonkeyPatch, *outcomes: Exception | None) -> Any:
+    """A stand-in for Ray whose start goes as told."""
+    ray = mock.MagicMock()
+    ray.is_initialized.return_value = False
+    ray.init.side_effect = outcomes
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
+    return ray
+
+
+def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = broken_ray(monkeypatch, Exception("timed out during startup"), None)
+    assert list(map_shards(die, [])) == []
+    assert [call.kwargs["address"] for call in ray.init.call_args_list] == ["local"] * 2
+
+
+def test_no_start_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = broken_ray(monkeypatch, *[Exception("timed out during startup")] * 4)
+    with pytest.raises(ResourceError, match=r"did not start .* 4 tries: timed out during startup"):
+        list(map_shards(die, []))
+    assert ray.init.call_count == ray.shutdown.call_count == 4
+
+
+def test_a_wrong_address_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = broken_ray(monkeypatch, ConnectionError("nobody there"))
+    with pytest.raises(UsageError, match="nobody there"):
+        list(map_shards(die, [], address="10.0.0.1:6379"))
+    assert ray.init.call_count == 1

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["map_shards", "render_on_ray"]
 
 _INSTALL = "the extra [ray] of flexpose-pda"
+_STARTS = 4
+"""How often a Ray of its own is started before it is given up."""
 
 
 def render_on_ray(
@@ -114,7 +116,7 @@ def map_shards(
     Raises:
         UsageError: Ray is not installed, an argument is out of range, there is no such cluster, or its nodes have
             another version of flexpose.
-        ResourceError: the nodes of a task died too often.
+        ResourceError: the nodes of a task died too often, or Ray does not start on this machine.
         Exception: whatever `work` raises; the other tasks are cancelled, and no retry is made.
     """
     if cpus_per_task < 1:
@@ -147,10 +149,30 @@ def map_shards(
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="WARNING", include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"address must be that of a Ray cluster, got {address!r}: {error}") from error
+    # A busy machine may take minutes to start a process; Ray would end it after one, and start another.
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
+    if (address or os.environ.get("RAY_ADDRESS", "")) not in ("", "local"):
+        try:
+            _init(ray, address)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UsageError(f"address must be that of a Ray cluster, got {address!r}: {error}") from error
+        return
+    for attempt in range(1, _STARTS + 1):
+        try:
+            _init(ray, "local")  # None would join whatever Ray somebody else has started on this machine
+        except Exception as error:  # Ray says so with a bare one: its processes get half a minute to come up
+            ray.shutdown()
+            if attempt == _STARTS:
+                raise ResourceError(
+                    f"Ray did not start on this machine in {_STARTS} tries: {error}; wait until it is less busy, or "
+                    "name a cluster that runs by its address"
+                ) from error
+        else:
+            return
+
+
+def _init(ray: Any, address: str | None) -> None:
+    ray.init(address=address, log_to_driver=False, logging_level="WARNING", include_dashboard=False)
 
 
 def _run(parcel: list[Any], shard: int, version: str) -> Any:
@@ -170,6 +192,8 @@ def _result(ray: Any, reference: Any) -> Any:
         cause = error.cause
         if isinstance(cause, FlexposeError):
             raise cause from None  # the traceback of another process says nothing to the user
+        if isinstance(cause, ray.exceptions.RayError):
+            raise ResourceError(f"a node or a process died: {cause}") from error
         raise
     except ray.exceptions.RayError as error:
         raise ResourceError(f"a node or a process died too often: {error}") from error
