@@ -213,7 +213,7 @@ def emulator() -> Any:
     from flexpose.cuda.build import build
     from flexpose.cuda.load import load_module
 
-    return load_module(build(emulate=True, strict=True).module)
+    return load_module(build(emulate=True, strict=True).module, package="flexpose_emulator")
 
 
 @pytest.fixture

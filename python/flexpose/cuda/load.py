@@ -28,13 +28,18 @@ class Found:
     reason: str
 
 
-def load_module(path: Path) -> Any:
-    """The module `flexpose._cuda` in a file.
+def load_module(path: Path, *, package: str = "flexpose") -> Any:
+    """The module `_cuda` in a file.
+
+    Args:
+        path: the file.
+        package: before the module's name. One process has one module of a name, whatever file it is from: a second
+            file needs another package, as the emulator beside the kernels.
 
     Raises:
         ImportError: the file is no module of this Python.
     """
-    spec = importlib.util.spec_from_file_location("flexpose._cuda", path)
+    spec = importlib.util.spec_from_file_location(f"{package}._cuda", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no module of this Python")
     module = importlib.util.module_from_spec(spec)
