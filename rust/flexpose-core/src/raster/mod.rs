@@ -55,6 +55,9 @@ pub const BAND_BYTES: usize = 1 << 19;
 /// Bytes of what is drawn before it is written to the result, if it has more than one row: it stays in the cache, and is
 /// small enough that the system need not be asked for it anew in every call.
 const TILE_BYTES: usize = 1 << 16;
+/// The same where the result is what was drawn, byte for byte: it stays in the first cache, from which twice as many
+/// bytes a second are written.
+const DRAWN_TILE_BYTES: usize = 3 << 13;
 /// Bytes of the pictures that a thread takes at a time, and their number.
 const CHUNK: (usize, usize) = (1 << 21, 64);
 /// Results of more bytes than this will not be in the cache when they are read: they are written past it.
@@ -113,15 +116,16 @@ pub fn draw_into_at<T: Sample>(
     let brush = Brush::new(skeleton, pen);
     let images = (CHUNK.0 / (image_len * size_of::<T>())).clamp(1, CHUNK.1);
     let stream = size_of_val(out) > STREAM_BYTES;
-    // Bytes that stay in the cache are drawn where they belong, without a tile.
-    let direct = !stream
-        && T::bytes(&mut []).is_some()
+    let as_drawn = T::bytes(&mut []).is_some()
         && match pen.style {
             Style::Color => pen.layout == Layout::Nhwc,
             Style::Gray => true,
             Style::PerBone => false,
         };
-    let rows = TILE_BYTES / (pen.size * pen.canvas_channels() * size_of::<T>());
+    let tile = if as_drawn { DRAWN_TILE_BYTES } else { TILE_BYTES };
+    let rows = tile / (pen.size * pen.canvas_channels() * size_of::<T>());
+    // Bytes that stay in the cache are drawn where they belong, without a tile.
+    let direct = as_drawn && !stream;
     let rows = if direct { 0 } else { rows.clamp(1, pen.size) };
     let scratch = if stream {
         rows * pen.size * pen.canvas_channels()
