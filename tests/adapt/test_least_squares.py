@@ -18,6 +18,7 @@ from flexpose.errors import ConfigError, UsageError
 from flexpose.metrics import frechet_distance
 from flexpose.models import Generator, PoseEncoder
 from flexpose.pretrain import load_beta, load_generator, pretrain, train_beta
+from flexpose.runs import Progress
 from flexpose.sample import SampleConfig, latents, sample
 
 from .. import tiny
@@ -77,6 +78,47 @@ def test_codes_of_poses_decode_to_them(generator: Generator) -> None:
     np.testing.assert_allclose(encoder.decode(z), poses, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(encoder.encode(poses), generator.map(z), rtol=1e-3, atol=1e-4)
+
+
+def test_codes_stay_where_the_source_is(generator: Generator) -> None:
+    """Readings with noise, some coordinates nearly fixed: the way back does not blow the noise up."""
+    z = latents(2000, 32, 0)
+    rng = np.random.default_rng(1)
+    with torch.no_grad():
+        inside = generator.mapping(z, stop=1)
+    take = torch.linalg.svd(generator.mapping.layers[1].weight.double(), full_matrices=False)[2][:26]
+    code = (inside.double() @ take.T).numpy()
+    scale = np.diag(np.geomspace(1, 1e-4, 26)) / code.std(0)
+    clean = ((code - code.mean(0)) @ scale).reshape(-1, 13, 2)
+    read = clean + rng.normal(0, 0.02, clean.shape)
+    encoder = PoseEncoder.fit(generator, z[:1000], read[:1000])
+    reached = encoder.reachable(read[1000:])
+    assert np.sqrt(np.square(reached - clean[1000:]).mean()) < 0.02
+    with torch.no_grad():
+        known = generator.map(z[1000:])
+        off = (encoder.encode(read[1000:]) - known).square().mean().sqrt()
+        plain = np.linalg.solve(encoder.matrix, (read[1000:].reshape(1000, -1) - encoder.offset).T).T
+        wild = generator.mapping.finish((torch.from_numpy(plain) @ encoder.take).float(), encoder.layer)
+        assert off < 0.3 * (wild - known).square().mean().sqrt()
+    # A pose that the source can draw comes back as it is; one far away comes back nearer to the source.
+    np.testing.assert_allclose(encoder.reachable(encoder.decode(z[:50])), encoder.decode(z[:50]), atol=0.05)
+
+
+def test_a_source_too_weak_is_told(tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Listener(Progress):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    solve = LeastSquares.fit
+
+    def fit(solver: LeastSquares, *given: Any, report: Any, **options: Any) -> Any:
+        return solve(solver, *given, report=lambda _: report(99.0), **options)
+
+    monkeypatch.setattr(LeastSquares, "fit", fit)
+    adapt(tiny.target_poses(), CONFIG, tmp_path / "run", source=taught, progress=Listener())
+    assert any("draws no nearer to the guide poses" in text for text in told)
 
 
 def test_storage_in_half_precision_does_not_hide_the_layer(generator: Generator) -> None:

@@ -22,8 +22,8 @@ from ..checkpoint import (
 )
 from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
-from ..metrics import nearest_shot_distances
-from ..models import Transfer
+from ..metrics import frechet_distance, nearest_shot_distances
+from ..models import Prefix, Transfer
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..pretrain.data import images_to_tensor
 from ..pretrain.files import beta_of, load_beta, load_generator
@@ -292,7 +292,8 @@ def _prepare(
     progress.start("solve", config.rounds + 2)
     solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
     progress.advance(1)
-    for warning in shot_warnings(framed.normalized, drawing.reframed(solver.poses)):
+    source_poses = drawing.reframed(solver.poses)
+    for warning in shot_warnings(framed.normalized, source_poses):
         progress.message(warning)
     if config.variation > 0 and config.mixed > 0:
         prior = solver.poses
@@ -319,7 +320,20 @@ def _prepare(
         poses, layers, form=config.form, rounds=config.rounds, framed=drawing.reframed, report=report
     )
     progress.advance(config.rounds + 2)
-    return poses, codes, transfer, {"fd_to_training_poses": distances}
+    before = round(frechet_distance(source_poses, poses), 5)
+    if distances and not distances[-1] < before:
+        progress.message(
+            f"the adapted generator draws no nearer to the guide poses (Frechet distance {distances[-1]:.3f}) than "
+            f"the source as it is ({before:.3f}): the source may be too weak for the least squares; "
+            'start="identity" with iterations adapts it by gradient descent'
+        )
+    beyond = np.linalg.norm(solver.encoder.reachable(poses) - poses, axis=-1).mean()
+    found = {
+        "fd_of_source": before,
+        "fd_to_training_poses": distances,
+        "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
+    }
+    return poses, codes, transfer, found
 
 
 def _bank(
@@ -368,7 +382,8 @@ def _train(
     losses: list[float],
 ) -> None:
     """Train from iteration `begin` on; `losses` are those since the last record, as the checkpoint kept them."""
-    first = min(transfer.layers)
+    # Nothing before the first free layer depends on tau.
+    prefix = Prefix(generator.synthesis, bank.styles, min(transfer.layers), dtype=dtype)
     progress.start("adapt", config.iterations)
     progress.advance(begin)
     clock, since = time.monotonic(), begin
@@ -378,9 +393,7 @@ def _train(
             np.random.default_rng((config.seed, 21, step)).integers(0, len(bank), config.batch)
         )
         styles = [style[rows] for style in bank.styles]
-        with torch.no_grad():  # nothing before the first free layer depends on tau
-            x, image = generator.synthesis.features_before(styles, first, dtype=dtype)
-        images = generator.synthesis(transfer(styles), dtype=dtype, start=(first, x, image))
+        images = generator.synthesis(transfer(styles), dtype=dtype, start=prefix.rows(rows))
         loss = gamma.distance(images, [level[rows] for level in bank.features])
         if config.lr_decay == "cosine":
             for group in optimiser.param_groups:

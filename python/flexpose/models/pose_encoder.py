@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PoseEncoder"]
 
 _GAP = 0.05  # of neighbouring singular values; storage in bfloat16 leaves 0.01 where zeros were
+_LEAST_NOISE = 1e-10  # frame units squared: readings without any error leave a matrix to invert
 _LEAST_RATIO = 4  # poses for each coefficient of the fit
 
 
@@ -37,6 +38,8 @@ class PoseEncoder:
         take: [2 K, width] orthonormal rows, what of that layer's input is the pose.
         matrix: [2 K, 2 K], of the affine map from the layer's numbers to coordinates.
         offset: [2 K].
+        center: [2 K], the layer's mean numbers.
+        gain: [2 K, 2 K], from coordinates to the layer's most likely numbers, both from their means.
     """
 
     generator: Generator
@@ -44,6 +47,8 @@ class PoseEncoder:
     take: Tensor
     matrix: NDArray[np.float64]
     offset: NDArray[np.float64]
+    center: NDArray[np.float64]
+    gain: NDArray[np.float64]
 
     @classmethod
     def fit(cls, generator: Generator, z: Tensor, poses: NDArray[np.floating]) -> PoseEncoder:
@@ -64,8 +69,16 @@ class PoseEncoder:
         with torch.no_grad():
             code = (generator.mapping(z, stop=layer).double() @ take.T).numpy()
         known = np.concatenate([code, np.ones((len(code), 1))], 1)
-        fitted = np.linalg.lstsq(known, poses.reshape(len(poses), -1).astype(np.float64), rcond=None)[0]
-        return cls(generator, layer, take, fitted[:-1].T, fitted[-1])
+        read = poses.reshape(len(poses), -1).astype(np.float64)
+        fitted = np.linalg.lstsq(known, read, rcond=None)[0]
+        matrix, offset = fitted[:-1].T, fitted[-1]
+        # The inverse as a linear Gaussian model has it: where the source hardly varies, a pose says more of how
+        # it was read than of its code, and the plain inverse would leave all that the generator has ever seen.
+        noise = np.square(read - known @ fitted).mean()
+        spread = np.cov(code.T) @ matrix.T
+        evidence = matrix @ spread + max(noise, _LEAST_NOISE) * np.eye(size)
+        gain = np.linalg.solve(evidence, spread.T).T
+        return cls(generator, layer, take, matrix, offset, code.mean(0), gain)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> NDArray[np.float64]:
@@ -76,10 +89,19 @@ class PoseEncoder:
 
     @torch.no_grad()
     def encode(self, poses: NDArray[np.floating]) -> Tensor:
-        """Codes w [N, w_dim] from which G draws poses [N, K, 2]."""
-        flat = poses.reshape(len(poses), -1).astype(np.float64) - self.offset
-        code = torch.from_numpy(np.linalg.solve(self.matrix, flat.T).T)
+        """Codes w [N, w_dim] from which G draws poses [N, K, 2], or what comes nearest among those it can draw."""
+        code = torch.from_numpy(self._code(poses))
         return self.generator.mapping.finish((code @ self.take).float(), self.layer)
+
+    def reachable(self, poses: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The poses [N, K, 2] that G means to draw for the codes of poses [N, K, 2]."""
+        drawn = self._code(poses) @ self.matrix.T + self.offset
+        return np.asarray(drawn.reshape(poses.shape), np.float64)
+
+    def _code(self, poses: NDArray[np.floating]) -> NDArray[np.float64]:
+        middle = self.offset + self.matrix @ self.center
+        off = poses.reshape(len(poses), -1).astype(np.float64) - middle
+        return np.asarray(self.center + off @ self.gain.T, np.float64)
 
 
 @torch.no_grad()
