@@ -64,6 +64,21 @@ def _native(name: str) -> dict[str, Any]:
     return {"available": True, "version": getattr(module, "__version__", None), "reason": None}
 
 
+def _kernels() -> dict[str, Any]:
+    """The same for ``flexpose._cuda``, which the build cache may hold, and whether a card here can run it."""
+    try:
+        from .cuda import available, kernels
+
+        usable, reason = available()
+        return {
+            "available": usable,
+            "version": getattr(kernels(), "__version__", None) if usable else None,
+            "reason": reason,
+        }
+    except Exception as error:
+        return {"available": False, "version": None, "reason": f"{type(error).__name__}: {error}"}
+
+
 def _torch() -> dict[str, Any]:
     """What torch says of itself; a torch that does not load is reported, never raised."""
     try:
@@ -123,7 +138,7 @@ def diagnose() -> dict[str, Any]:
         A JSON-ready dictionary with ``version``, ``python``, ``packages``, ``cpu``, ``threads``, ``modules``,
         ``torch``, ``backend`` and ``problems`` (a list of sentences, empty if all is well).
     """
-    rust, cuda = _native("_rust"), _native("_cuda")
+    rust, cuda = _native("_rust"), _kernels()
     torch = _torch()
     chosen = _backend(torch)
     version = _version(_DISTRIBUTION)

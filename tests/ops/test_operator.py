@@ -238,3 +238,49 @@ def test_float16_and_mixed_types() -> None:
 
 def test_operator_is_registered_under_its_name() -> None:
     assert run_operator._qualname == "flexpose::modulated_conv2d"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_results_at_the_limit_pass_no_gradient_in_a_short_type(dtype: torch.dtype) -> None:
+    """0.3 is no number of 16 bits: the limit that counts is the one that stands in the result."""
+    a = {k: v.detach().to(dtype if k == "x" else torch.float32) for k, v in tensors(grad=False).items()}
+    a["x"] = (100 * a["x"]).requires_grad_()
+    y = call(modulated_conv2d, a, clamp=0.3)
+    assert (y.abs() == torch.tensor(0.3, dtype=dtype)).float().mean() > 0.9
+    y.backward(torch.where(y.abs() == y.abs().max(), 1.0, 0.0).to(dtype))
+    assert a["x"].grad is not None
+    assert not a["x"].grad.any()
+
+
+def test_a_fused_backward_runs_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the input and the styles alone, once; a second derivative or a trained weight take the operators' way."""
+    calls = []
+
+    def fused(
+        gradient: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        styles: torch.Tensor,
+        *rest: Any,
+        **o: Any,
+    ) -> Any:
+        calls.append((o["need_x"], o["need_styles"]))
+        with torch.enable_grad():
+            given = [t.detach().requires_grad_() for t in (x, styles)]
+            options = {k: v for k, v in o.items() if not k.startswith("need")}
+            y = modulated_conv2d_ref(given[0], weight, given[1], **options)
+            return torch.autograd.grad(y, given, gradient)
+
+    a = tensors(grad=False)
+    a["x"].requires_grad_()
+    a["tau"].requires_grad_()
+    wanted = torch.autograd.grad(call(modulated_conv2d, a, clamp=1.0).square().sum(), [a["x"], a["tau"]])
+    monkeypatch.setattr("flexpose.ops.operator.fused_backward", lambda x, weight, up: fused)
+    loss = call(modulated_conv2d, a, clamp=1.0).square().sum()
+    found = torch.autograd.grad(loss, [a["x"], a["tau"]], retain_graph=True)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert calls == [(True, True)]
+    torch.autograd.grad(loss, a["x"], create_graph=True)
+    a["weight"].requires_grad_()
+    call(modulated_conv2d, a).sum().backward()
+    assert len(calls) == 1

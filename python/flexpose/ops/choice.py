@@ -242,6 +242,14 @@ def pick(x: Tensor, weight: Tensor, up: int) -> Callable[..., Tensor]:
     return _RUNNERS[chosen(x, weight, up)]
 
 
+def fused_backward(x: Tensor, weight: Tensor, up: int) -> Callable[..., Any] | None:
+    """The back end's own gradient for the input and the styles, where it has one."""
+    if x.is_cuda and chosen(x, weight, up) == "cuda":
+        own: Callable[..., Any] = _cuda_module()[0].modulated_conv2d_backward
+        return own
+    return None
+
+
 def runner(name: str) -> Callable[..., Tensor]:
     """The forward pass of the operator on a back end, for measuring."""
     return _RUNNERS[name]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .choice import pick
+from .choice import fused_backward, pick
 from .fir import upfirdn2d
 from .frozen import energy_of, weight_as
 from .scaled_conv import scaled_conv2d
@@ -109,8 +109,32 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     n, i = styles.shape
     wide = styles.dtype
     gradient = gradient.to(y.dtype)
+    own = None
+    if not (need_weight or need_noise or need_bias or torch.is_grad_enabled()):
+        own = fused_backward(x, weight, up)
+    if own is not None:
+        of_x, of_styles = own(
+            gradient,
+            x,
+            weight,
+            styles,
+            y,
+            demodulate=demodulate,
+            up=up,
+            noise=noise,
+            bias=bias,
+            activation="lrelu" if leaky else "linear",
+            gain=gain,
+            clamp=clamp,
+            need_x=need_x,
+            need_styles=need_styles,
+        )
+        of_styles = None if of_styles is None else of_styles.to(wide)
+        return of_x, None, of_styles, None, None, None, None, None, None, None
+
     if clamp is not None:
-        gradient = gradient * (y.detach().abs() < clamp)
+        # The limit as it stands in y: a short type has rounded it, and may have rounded it down.
+        gradient = gradient * (y.detach().abs() < y.new_full((), clamp))
     slope = gradient  # times act'(z), without the gain
     if leaky:
         sign = y.detach() if gain > 0 else -y.detach()
