@@ -328,7 +328,10 @@ def test_another_source_is_refused(adapted: Path, source: Path, tmp_path: Path) 
 
 
 def test_nothing_to_sample_from(tmp_path: Path, source: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected adapter\.safetensors or generator\.safetensors in it"):
+    with pytest.raises(
+        UsageError,
+        match=r"expected one of adapter\.safetensors, generator\.safetensors, sampler\.safetensors",
+    ):
         sample(tmp_path, config())
     with pytest.raises(UsageError, match="no such file"):
         sample(tmp_path / "none.safetensors", config())

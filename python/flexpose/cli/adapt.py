@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flexpose._methods import METHOD_SUMMARIES
 from flexpose.errors import UsageError
 
 from ._options import (
@@ -27,6 +28,8 @@ from ._settings import settings, show_settings
 
 __all__ = ["adapt_cli"]
 
+_METHODS = "; ".join(f"{name}: {summary}" for name, summary in METHOD_SUMMARIES.items())
+
 
 def _layers(text: str | None) -> tuple[int, ...] | None:
     """Layer numbers from ``3`` or ``1,3``."""
@@ -41,6 +44,7 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
 def adapt_cli(
     shots: InputPoses,
     run: RunArgument,
+    method: Annotated[str, typer.Option(help=f"How. {_METHODS}.")] = "flexpose",
     source: SourceOption = None,
     beta: BetaOption = None,
     preset: PresetOption = None,
@@ -52,7 +56,7 @@ def adapt_cli(
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps of gradient descent after the least squares; none if unset."),
+        typer.Option(min=0, help="Steps of gradient descent; of flexpose none if unset."),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
     seed: SeedOverride = None,
@@ -64,15 +68,19 @@ def adapt_cli(
 
     Without `--source` it starts from the generator that comes with the package (`flexpose zoo list`).
 
+    `--method` takes one of the methods that the paper compares itself with instead; each has the presets
+    aligned (the paper's numbers) and tuned (what suits it; used if unset). `sample` reads the run of any.
+
     Example: `flexpose adapt shots.json runs/lab`
     """
-    from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
+    from flexpose.adapt import find_method
     from flexpose.poses import read_poses
 
+    way = find_method(method)
     chosen = settings(
-        AdaptConfig,
-        preset=preset,
-        presets=ADAPT_PRESETS,
+        way.config,
+        preset=preset or "tuned",
+        presets=way.presets,
         toml=config,
         assignments=assignments,
         options={"layers": _layers(layers), "iterations": iterations, "lr": learning_rate, "seed": seed},
@@ -82,8 +90,8 @@ def adapt_cli(
         return
     with progress() as shown:
         guides = read_poses(shots)
-        written = adapt(guides, chosen, run, source=source, beta=beta, resume=resume, progress=shown)
+        written = way.run(guides, chosen, run, source=source, beta=beta, resume=resume, progress=shown)
     if as_json:
-        print_json({"run": run, "adapter": written, "shots": len(guides)})
+        print_json({"run": run, written.stem: written, "shots": len(guides)})
     else:
-        typer.echo(f"adapter: {written}")
+        typer.echo(f"{written.stem}: {written}")

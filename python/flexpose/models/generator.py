@@ -33,6 +33,7 @@ class GeneratorConfig:
     mapping_layers: int = 4
     channel_base: int = 2048
     channel_max: int = 128
+    channel_scales: bool = False  # a learned factor of each channel after each convolution, see `StyleLayer`
 
     def __post_init__(self) -> None:
         if self.size_px < 8 or self.size_px & (self.size_px - 1):
@@ -57,7 +58,9 @@ class Generator(nn.Module):
         self.config = config if config is not None else GeneratorConfig(**sizes)
         c = self.config
         self.mapping = MappingNetwork(c.z_dim, c.w_dim, c.mapping_layers)
-        self.synthesis = SynthesisNetwork(c.size_px, c.channel_base, c.channel_max)
+        self.synthesis = SynthesisNetwork(
+            c.size_px, c.channel_base, c.channel_max, channel_scales=c.channel_scales
+        )
         self.affine = nn.ModuleList(EqualLinear(c.w_dim, d, bias_init=1.0) for d in self.synthesis.style_dims)
 
     @property

@@ -14,10 +14,10 @@ from ..ops import modulated_conv2d, upfirdn2d
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EqualConv2d", "EqualLinear"]
+__all__ = ["LRELU_GAIN", "LRELU_SLOPE", "EqualConv2d", "EqualLinear"]
 
-_LRELU_SLOPE = 0.2
-_LRELU_GAIN = math.sqrt(2)
+LRELU_SLOPE = 0.2
+LRELU_GAIN = math.sqrt(2)
 
 
 def _at_least(dtype: torch.dtype) -> torch.dtype:
@@ -47,7 +47,7 @@ class EqualLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to [N, in]."""
         y = F.linear(x, self.weight * self.weight_gain, self.bias)
-        return F.leaky_relu(y, _LRELU_SLOPE) * _LRELU_GAIN if self.activate else y
+        return F.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN if self.activate else y
 
 
 class EqualConv2d(nn.Module):
@@ -76,7 +76,7 @@ class EqualConv2d(nn.Module):
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """Convolve [N, in, H, W]; `gain` multiplies the result."""
         # lrelu(y) * g = lrelu(y * g): activation gain and residual gain ride along in weight and bias.
-        total = gain * (_LRELU_GAIN if self.activate else 1.0)
+        total = gain * (LRELU_GAIN if self.activate else 1.0)
         kernel = self.weight.shape[2]
         if self.down == 1 and kernel == 3:
             # Constant styles without demodulation: one operator with everything in one pass where the CPU has it.
@@ -98,4 +98,4 @@ class EqualConv2d(nn.Module):
             y = F.conv2d(upfirdn2d(x, down=self.down, padding=(1, 1)), weight, bias)
         else:
             y = F.conv2d(upfirdn2d(x, padding=(2, 2)), weight, bias, stride=self.down)
-        return F.leaky_relu(y, _LRELU_SLOPE) if self.activate else y
+        return F.leaky_relu(y, LRELU_SLOPE) if self.activate else y

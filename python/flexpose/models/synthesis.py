@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import UsageError
 from ..ops import modulated_conv2d, upfirdn2d
+from .layers import LRELU_GAIN, LRELU_SLOPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +29,22 @@ def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
 
 
 class StyleLayer(nn.Module):
-    """One modulated 3x3 convolution with noise, bias and leaky ReLU; its style comes in from outside."""
+    """One modulated 3x3 convolution with noise, bias and leaky ReLU; its style comes in from outside.
+
+    With `scaled` the convolution's result, noise included, is multiplied by a learned factor for each channel before
+    the bias: the scale of a batch normalisation, which demodulation would take out of the weight again.
+    """
 
     noise_const: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, resolution: int, *, up: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, resolution: int, *, up: int = 1, scaled: bool = False
+    ) -> None:
         super().__init__()
         self.in_channels, self.resolution, self.up = in_channels, resolution, up
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.scale = nn.Parameter(torch.ones(out_channels)) if scaled else None
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(1, 1, resolution, resolution))
         self.weight_gain = 1 / math.sqrt(in_channels * 9)
@@ -51,9 +60,12 @@ class StyleLayer(nn.Module):
                 * self.noise_strength
             )
         # The gain goes into the style, so that the operator sees the parameter itself and can keep what it prepares.
-        return modulated_conv2d(
-            x, self.weight, style * self.weight_gain, up=self.up, noise=added, bias=self.bias
-        )
+        styles = style * self.weight_gain
+        if self.scale is None:
+            return modulated_conv2d(x, self.weight, styles, up=self.up, noise=added, bias=self.bias)
+        y = modulated_conv2d(x, self.weight, styles, up=self.up, noise=added, activation="linear")
+        scale, bias = (v.to(y.dtype)[:, None, None] for v in (self.scale, self.bias))
+        return F.leaky_relu(y * scale + bias, LRELU_SLOPE) * LRELU_GAIN
 
 
 class ToRGB(nn.Module):
@@ -83,7 +95,9 @@ class SynthesisNetwork(nn.Module):
     Source: StyleGAN2, arXiv:1912.04958, Fig. 7b (output skips), section 2.
     """
 
-    def __init__(self, size_px: int, channel_base: int, channel_max: int) -> None:
+    def __init__(
+        self, size_px: int, channel_base: int, channel_max: int, *, channel_scales: bool = False
+    ) -> None:
         super().__init__()
         self.size_px = size_px
         self.resolutions = [2**i for i in range(2, int(math.log2(size_px)) + 1)]
@@ -92,8 +106,9 @@ class SynthesisNetwork(nn.Module):
         layers = []
         before = widths[0]
         for resolution, width in zip(self.resolutions, widths, strict=True):
-            layers.append(StyleLayer(before, width, resolution, up=1 if resolution == 4 else 2))
-            layers.append(StyleLayer(width, width, resolution))
+            up = 1 if resolution == 4 else 2
+            layers.append(StyleLayer(before, width, resolution, up=up, scaled=channel_scales))
+            layers.append(StyleLayer(width, width, resolution, scaled=channel_scales))
             before = width
         self.layers = nn.ModuleList(layers)
         self.to_rgb = nn.ModuleList(ToRGB(width) for width in widths)

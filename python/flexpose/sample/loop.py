@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from .._atomic import atomic_path, atomic_write
 from .._threads import compute_dtype
 from ..adapt.adapter import load_transfer, read_adapter
+from ..adapt.unlearned import UnlearnedSampler, read_unlearned
 from ..checkpoint import read_header
 from ..config import STRICT, config_dict
 from ..errors import ConfigError, UsageError
@@ -36,6 +37,7 @@ __all__ = ["SampleConfig", "Sampler", "load_sampler", "sample"]
 _GRID = 36
 _CHUNK = 16 * BLOCK
 _ENDINGS = (".json", ".npz")
+_RESULTS = ("adapter.safetensors", "generator.safetensors", "sampler.safetensors")  # the first that is there
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -98,32 +100,34 @@ def load_sampler(
     source: str | PathLike[str] | None = None,
     beta: str | PathLike[str] | None = None,
     strength: float = 1.0,
-) -> Sampler:
+) -> Sampler | UnlearnedSampler:
     """Read what a run folder of `adapt` or of `pretrain` samples with.
 
     Args:
-        run_dir: the folder, or its adapter or generator file.
+        run_dir: the folder, or its adapter, generator or sampler file.
         source: where the source is, if it was moved since `adapt`.
         beta: where beta is; by default beside the generator.
-        strength: scales tau.
+        strength: scales tau; 1 for all that has none.
 
     Raises:
-        UsageError: something is not there, or tau belongs to another source.
+        UsageError: something is not there, tau belongs to another source, or there is no tau to scale.
         DataError: a file cannot be used.
     """
     path = Path(run_dir)
     file = path
     if path.is_dir():
-        candidates = [path / "adapter.safetensors", path / "generator.safetensors"]
-        found = [candidate for candidate in candidates if candidate.is_file()]
+        found = [path / name for name in _RESULTS if (path / name).is_file()]
         if not found:
-            raise UsageError(
-                f"{path}: expected adapter.safetensors or generator.safetensors in it, got neither"
-            )
+            raise UsageError(f"{path}: expected one of {', '.join(_RESULTS)} in it, got none")
         file = found[0]
     transfer_file = None
     generator_file = file
-    if read_header(file).get("kind") == "adapter":
+    kind = read_header(file).get("kind")
+    if strength != 1 and kind != "adapter":
+        raise UsageError(f"strength must be 1 for {file}, which holds no tau, got {strength}")
+    if kind == "sampler":
+        return read_unlearned(file)
+    if kind == "adapter":
         transfer_file = file
         recorded = str(read_adapter(file)[1].get("source", ""))
         generator_file = source_file(recorded if source is None else source, beside=file.parent)
@@ -159,7 +163,7 @@ def sample(
     samples are those whose residual stays below a threshold taken from the first thousand.
 
     Args:
-        run_dir: a run folder of `adapt` or of `pretrain`.
+        run_dir: a run folder of `adapt`, by any method, or of `pretrain`.
         config: the settings.
         out: pose file (.json or .npz); beside it go ``OUT.grid.png`` and ``OUT.info.json``.
         source: see `load_sampler`.

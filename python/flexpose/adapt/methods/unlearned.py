@@ -1,0 +1,90 @@
+"""The ways of not learning as methods: what they are sampled with goes into a file, and nothing is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic.dataclasses import dataclass
+
+from ...config import STRICT
+from ...sample.draw import latents
+from ..unlearned import UNLEARNED, UnlearnedSampler, save_unlearned
+from .learner import Learner, Material, MethodConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner", "unlearned_learner"]
+
+_SOURCE_STREAM = 24
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class KdeConfig(MethodConfig):
+    """Guide poses with noise."""
+
+    bandwidth: float = 0.03  # standard deviation, in half frame sides
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least("bandwidth", above=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BorrowConfig(MethodConfig):
+    """What borrows from the source."""
+
+    source_poses: int = 3000  # that are drawn from the source generator
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least("source_poses", above=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResidualsConfig(BorrowConfig):
+    """Mixed guide poses with the source's variation around them."""
+
+    neighbors: int = 300  # source poses around each guide pose
+    strength: float = 0.7  # factor of their deviation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least("neighbors", above=True)
+
+
+class UnlearnedLearner(Learner):
+    """Nothing to learn: the sampler is whole when the guide poses are there."""
+
+    name: str
+
+    def __init__(self, material: Material, config: Any) -> None:
+        super().__init__(material, config)
+        _, borrows, settings = UNLEARNED[self.name]
+        source = None
+        if borrows:
+            z = latents(
+                config.source_poses, material.generator.config.z_dim, config.seed, stream=_SOURCE_STREAM
+            )
+            source = material.drawing.reframed(material.read(z)).astype("float32")
+        chosen = {name: getattr(config, name) for name in settings}
+        shots = material.framed.normalized
+        self.sampler = UnlearnedSampler(self.name, shots, source, chosen, material.drawing)
+
+    def images(self, n: int, seed: int) -> NDArray[np.uint8]:
+        """See `Learner`."""
+        return self.sampler.draw(n, seed)[1]
+
+    def publish(self, folder: Path, facts: dict[str, Any]) -> Path:
+        """Write the sampler."""
+        file = folder / "sampler.safetensors"
+        save_unlearned(file, self.sampler, source_hash=str(self.material.header["hash"]), facts=facts)
+        return file
+
+
+def unlearned_learner(name: str) -> type[UnlearnedLearner]:
+    """The learner of a name of `UNLEARNED`."""
+    return type(f"{name}-learner", (UnlearnedLearner,), {"name": name})
