@@ -32,7 +32,9 @@ __all__ = [
 InputPoses = Annotated[
     Path,
     typer.Argument(
-        exists=True, dir_okay=False, help="Poses: COCO keypoint JSON, or npz.", show_default=False
+        exists=True,
+        help="Poses: COCO keypoint JSON, npz, or a data set's own file or folder (flexpose poses datasets).",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -1,12 +1,15 @@
-"""`flexpose poses`: look into pose files, convert them, choose guide poses, make up poses."""
+"""`flexpose poses`: look into pose files, convert and project them, choose guide poses, make up poses."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+from flexpose.errors import UsageError
 
 from ._options import InputPoses, JsonOption, SeedOption, SkeletonOption
 from ._output import print_json, print_table, say
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Inspect, convert, split and make up poses.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, convert, project, split and make up poses.")
 
 
 class _Strategy(StrEnum):
@@ -87,6 +90,123 @@ def convert_cli(
         print_json(about)
     else:
         typer.echo(f"{out}: {len(poses)} poses, {poses.skeleton.name}")
+
+
+def _range(name: str, text: str) -> tuple[float, float]:
+    low, colon, high = text.partition(":")
+    try:
+        return float(low), float(high if colon else low)
+    except ValueError:
+        raise UsageError(f"{name} must be LOW:HIGH in degrees, got {text!r}") from None
+
+
+@app.command("project")
+def project_cli(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            help="Poses in space: a BVH file, a folder with some, or npz with keypoints3d [N, K, 3].",
+            show_default=False,
+        ),
+    ],
+    out: OutputPoses,
+    cameras: Annotated[int, typer.Option(min=1, help="Cameras around the subject.")] = 4,
+    elevation: Annotated[
+        str, typer.Option(metavar="LOW:HIGH", help="Degrees above the ground; seeded within.")
+    ] = "0:30",
+    azimuth: Annotated[
+        str, typer.Option(metavar="LOW:HIGH", help="Degrees about the vertical; 0 looks from +z, 90 from +x.")
+    ] = "0:360",
+    focal: Annotated[
+        float | None, typer.Option(help="Focal length in pixels; else 1.145 sides of the picture.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=1, help="Side of the picture in pixels.")] = 256,
+    distance: Annotated[float, typer.Option(min=1, help="Of the cameras, in sizes of the subject.")] = 2.7,
+    up: Annotated[str, typer.Option(help="The axis that points up in the file: y or z.")] = "y",
+    stride: Annotated[int, typer.Option(min=1, help="Take each so many frames.")] = 1,
+    rig: Annotated[
+        Path | None,
+        typer.Option(
+            "--rig", exists=True, dir_okay=False, help='TOML with the rig\'s names: left_hip = "thigh.L".'
+        ),
+    ] = None,
+    skeleton: Annotated[str, typer.Option(help="Skeleton that is wanted (name or TOML file).")] = "body13",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """See poses in space through virtual cameras; each joint counts as visible, whatever hides it.
+
+    Example: `flexpose poses project walk.bvh walk.json --cameras 4 --elevation 0:20 --stride 10`
+    """
+    from typing import Literal
+
+    from flexpose.poses import project_poses, read_points3d, write_poses
+    from flexpose.poses.rigs import read_rig
+    from flexpose.skeleton import load_skeleton
+
+    poses = project_poses(
+        read_points3d(
+            file,
+            up=cast("Literal['y', 'z']", up),
+            stride=stride,
+            rig=None if rig is None else read_rig(rig),
+        ),
+        cameras=cameras,
+        elevation=_range("elevation", elevation),
+        azimuth=_range("azimuth", azimuth),
+        focal_px=focal,
+        size_px=size,
+        distance=distance,
+        seed=seed,
+        skeleton=load_skeleton(skeleton),
+    )
+    write_poses(poses, out)
+    about = {"path": out, "poses": len(poses), "cameras": cameras, "skeleton": poses.skeleton.name}
+    if as_json:
+        print_json(about)
+    else:
+        typer.echo(f"{out}: {len(poses)} poses, {poses.skeleton.name}, {cameras} cameras")
+    say("occlusion is not modelled: each joint counts as visible")
+
+
+@app.command("datasets")
+def datasets_cli(
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root", exists=True, file_okay=False, help="Say which of them are in this folder."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the data sets that are known by name: what to give, and where their owners give it.
+
+    Example: `flexpose poses datasets --data-root data`
+    """
+    from flexpose.poses import dataset_file, list_datasets
+
+    rows = []
+    for dataset in list_datasets():
+        found: Path | None = None
+        if data_root is not None:
+            with suppress(UsageError):
+                found = dataset_file(dataset.name, data_root)
+        rows.append(
+            {
+                "name": dataset.name,
+                "give": dataset.give,
+                "owner": dataset.owner,
+                "licence": dataset.licence,
+                "splits": list(dataset.splits),
+                "found": found,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["name", "give", "owner", "licence"] + ([] if data_root is None else ["found"])
+    print_table("Data sets", columns, [[row[key] for key in columns] for row in rows])
 
 
 @app.command("split")

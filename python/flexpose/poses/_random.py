@@ -35,6 +35,7 @@ class Stream(IntEnum):
     AUGMENT = 4
     ORDER = 5
     VARIATION = 6
+    CAMERA = 7
 
 
 def uniforms(seed: int, stream: Stream, rows: int, columns: int, *, start: int = 0) -> NDArray[np.float64]:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flexpose._atomic import atomic_path
-from flexpose.errors import DataError, ResourceError, UsageError
-from flexpose.poses.formats.npz_rows import MAX_TEXT, bad_rows, only_rows
+from flexpose.errors import DataError, UsageError
+from flexpose.poses.formats.npz_arrays import read_arrays, read_labels, read_texts
+from flexpose.poses.formats.npz_rows import bad_rows, only_rows
 from flexpose.poses.poseset import PoseSet
 from flexpose.skeleton import Skeleton, find_skeleton
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from flexpose.poses.bad import BadRecords
 
 __all__ = ["read_npz", "write_npz"]
-
-_MAX_MEMBER_BYTES = 1 << 34
 
 
 def read_npz(
@@ -54,7 +52,7 @@ def read_npz(
         ResourceError: the file cannot be opened.
     """
     path = Path(path)
-    arrays = _read_members(path)
+    arrays = read_arrays(path, _WANTED)
     kp = arrays.get("keypoints")
     if kp is None:
         raise DataError(
@@ -64,7 +62,8 @@ def read_npz(
         )
     if kp.ndim == 3 and kp.shape[2] == 3:
         raise DataError(
-            f"must be [N, K, 2] image points, got {list(kp.shape)}: 3D joints need a camera first",
+            f"must be [N, K, 2] image points, got {list(kp.shape)}: 3D joints need a camera first, "
+            "see: flexpose poses project --help",
             path=path,
             field="keypoints",
         )
@@ -88,7 +87,7 @@ def read_npz(
             skeleton=own,
             image_size=arrays.get("image_size"),
             ids=arrays.get("ids"),
-            labels=_labels(path, arrays, len(kp)),
+            labels=read_labels(path, arrays, len(kp)),
             origin=str(path),
         )
     except DataError:
@@ -136,99 +135,6 @@ _WANTED = frozenset(
 )
 
 
-def _read_members(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays that poses are made of; others in the file stay unread."""
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name not in _WANTED or not info.filename.endswith(".npy"):
-                    continue
-                if info.file_size > _MAX_MEMBER_BYTES:
-                    raise DataError(
-                        f"must be below {_MAX_MEMBER_BYTES} bytes, got {info.file_size}",
-                        path=path,
-                        field=name,
-                    )
-                arrays[name] = _read_array(path, name, archive.read(info))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as err:
-        raise DataError(f"must be a npz (zip) file, whole and not encrypted: {err}", path=path) from err
-    except OSError as err:
-        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
-    return arrays
-
-
-def _read_array(path: Path, name: str, data: bytes) -> NDArray[Any]:
-    # numpy allocates what the header says: compare it with what is there before.
-    try:
-        stream = io.BytesIO(data)
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise DataError(
-                f"must be of npy version 1 or 2, got {version[0]}.{version[1]}", path=path, field=name
-            )
-        if dtype.hasobject:
-            raise DataError(
-                "must hold numbers or text, got Python objects, which are not read", path=path, field=name
-            )
-        size = dtype.itemsize
-        for side in shape:
-            size *= side
-        if size != len(data) - stream.tell():
-            raise DataError(
-                f"must hold {size} bytes for {list(shape)} {dtype}, got {len(data) - stream.tell()}",
-                path=path,
-                field=name,
-            )
-        stream.seek(0)
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except DataError:
-        raise
-    except (ValueError, TypeError, SyntaxError, MemoryError, OverflowError, RecursionError) as err:
-        raise DataError(f"must be a npy array: {err}", path=path, field=name) from err
-    return array
-
-
-def _texts(path: Path, field: str, array: NDArray[Any]) -> list[str]:
-    if array.dtype.kind != "U" or array.ndim != 1:
-        raise DataError(
-            f"must be a list of text, got {list(array.shape)} {array.dtype}", path=path, field=field
-        )
-    texts: list[str] = array.tolist()
-    for record, text in enumerate(texts):
-        if len(text) > MAX_TEXT:
-            raise DataError(f"must be at most {MAX_TEXT} characters", path=path, record=record, field=field)
-    return texts
-
-
-def _labels(path: Path, arrays: dict[str, NDArray[Any]], n: int) -> list[str] | None:
-    if "labels" in arrays:
-        return _texts(path, "labels", arrays["labels"])
-    if "action" not in arrays or "action_names" not in arrays:
-        return None
-    names = _texts(path, "action_names", arrays["action_names"])
-    action = arrays["action"]
-    if action.shape != (n,) or not np.issubdtype(action.dtype, np.integer):
-        raise DataError(
-            f"must be [{n}] integers, got {list(action.shape)} {action.dtype}", path=path, field="action"
-        )
-    bad = (action < 0) | (action >= len(names))
-    if bad.any():
-        record = int(bad.argmax())
-        raise DataError(
-            f"must index action_names, 0 to {len(names) - 1}, got {action[record]}",
-            path=path,
-            record=record,
-            field="action",
-        )
-    return [names[i] for i in action]
-
-
 def _skeleton(path: Path, arrays: dict[str, NDArray[Any]], k: int, given: Skeleton | None) -> Skeleton:
     if "skeleton" in arrays:
         text = arrays["skeleton"]
@@ -250,7 +156,7 @@ def _skeleton(path: Path, arrays: dict[str, NDArray[Any]], k: int, given: Skelet
         raise DataError(
             "must be there, or a skeleton of as many keypoints be given", path=path, field="joint_names"
         )
-    names = _texts(path, "joint_names", arrays["joint_names"])
+    names = read_texts(path, "joint_names", arrays["joint_names"])
     if len(names) != k:
         raise DataError(f"must be {k} names, got {len(names)}", path=path, field="joint_names")
     if given is not None and given.names == tuple(names):

@@ -1,0 +1,151 @@
+"""MATLAB files: version 5 to 7 through SciPy, version 7.3 (which is HDF5) through h5py."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flexpose.errors import DataError, ResourceError
+from flexpose.poses.formats.hdf5 import open_hdf5, read_dataset_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["array_of", "mat_variables", "read_mat"]
+
+_MAX_BYTES = 1 << 30
+_COMPRESSED = 15
+_STEP = 1 << 20
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def mat_variables(path: Path) -> frozenset[str]:
+    """The names of the variables in a file, without reading them.
+
+    Raises:
+        DataError: not a MATLAB file, or cut off.
+        ResourceError: the file cannot be read.
+        UsageError: it is of version 7.3, and h5py is not installed.
+    """
+    if _is_hdf5(path):
+        with open_hdf5(path) as file:
+            return frozenset(map(str, file))
+    from scipy.io import whosmat
+
+    try:
+        return frozenset(name for name, _, _ in whosmat(path))
+    except Exception as err:  # a parser of foreign bytes raises what it likes
+        raise _broken(path, err) from err
+
+
+def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Read variables of a file.
+
+    Structs are objects with their fields as attributes, cells are arrays of objects, as in SciPy with
+    ``struct_as_record=False``. Of version 7.3, numbers, text and cells of them are read.
+
+    Args:
+        path: the file.
+        names: variables that are wanted; those that are missing are missing in the result.
+
+    Returns:
+        By name, arrays with MATLAB's own order of axes.
+
+    Raises:
+        DataError: not a MATLAB file, cut off, or its content grows beyond 1 GiB when it is unpacked.
+        ResourceError: the file cannot be read.
+        UsageError: it is of version 7.3, and h5py is not installed.
+    """
+    if _is_hdf5(path):
+        with open_hdf5(path) as file:
+            return {name: _from_hdf5(path, file, name) for name in names if name in file}
+    from scipy.io import loadmat
+
+    _check_unpacked_size(path)
+    try:
+        return dict(loadmat(path, variable_names=list(names), struct_as_record=False))
+    except Exception as err:  # a parser of foreign bytes raises what it likes
+        raise _broken(path, err) from err
+
+
+def array_of(path: Path, variables: dict[str, Any], name: str) -> NDArray[Any]:
+    """A variable that must be there and hold numbers; DataError otherwise."""
+    array = np.asarray(variables.get(name))
+    if array.dtype.kind not in "fiub":
+        what = "must be there" if name not in variables else f"must be numbers, got {array.dtype}"
+        raise DataError(what, path=path, field=name)
+    return array
+
+
+def _broken(path: Path, err: Exception) -> DataError:
+    return DataError(f"must be a MATLAB file, whole: {type(err).__name__}: {err}", path=path)
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a MATLAB file is one of version 7.3; what is neither is a DataError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(520)
+    except OSError as err:
+        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
+    if head[512:520] == _HDF5_MAGIC or head[:8] == _HDF5_MAGIC:
+        return True
+    if not head.startswith(b"MATLAB 5.0") or len(head) < 128:
+        raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
+    return False
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Refuse a file that is small and unpacks to more than memory: count, and keep nothing."""
+    total = 0
+    with path.open("rb") as file:
+        order = "<" if file.read(128)[126:128] == b"IM" else ">"
+        while len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            left = path.stat().st_size - file.tell()
+            if size > left:
+                raise DataError(f"must be whole: {size} bytes are announced, {left} are there", path=path)
+            if kind != _COMPRESSED:
+                total += size
+                file.seek(size, 1)
+            else:
+                total = _count(path, file.read(size), total)
+            if total > _MAX_BYTES:
+                raise DataError(f"must hold at most {_MAX_BYTES} bytes when unpacked", path=path)
+
+
+def _count(path: Path, packed: bytes, total: int) -> int:
+    stream = zlib.decompressobj()
+    try:
+        while packed and total <= _MAX_BYTES:
+            total += len(stream.decompress(packed, _STEP))
+            packed = stream.unconsumed_tail
+    except zlib.error as err:
+        raise _broken(path, err) from err
+    return total
+
+
+def _from_hdf5(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """A dataset with its axes as MATLAB has them; a cell becomes an array of arrays."""
+    dataset = file[name]
+    kind = dataset.attrs.get("MATLAB_class", b"")
+    if kind == b"cell":
+        references = dataset[()].T
+        cells = np.empty(references.shape, object)
+        total = 0
+        for index, reference in np.ndenumerate(references):
+            cells[index] = read_dataset_array(path, file, file[reference].name).T
+            total += cells[index].nbytes
+            if total > _MAX_BYTES:
+                raise DataError(f"must hold at most {_MAX_BYTES} bytes", path=path, field=name)
+        return cells
+    array = read_dataset_array(path, file, name).T
+    if kind == b"char":
+        return np.array(["".join(map(chr, row)) for row in array.tolist()])
+    return array
