@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from flexpose._threads import calm_openmp
 
-from . import adapters, poses, shards, skeletons, zoo
+from . import adapters, bench, poses, shards, skeletons, zoo
 from ._errors import report, traceback_wanted
 from .adapt import adapt_cli
 from .build_cuda import build_cuda_cli
@@ -90,6 +90,7 @@ app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
 app.add_typer(adapters.app, name="adapters", rich_help_panel=_RUN)
 app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
+app.add_typer(bench.app, name="bench", rich_help_panel=_RUN)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
 app.command("render", rich_help_panel=_DATA)(render_cli)

@@ -1,0 +1,222 @@
+"""Cells of a grid: adapt, sample, evaluate, write down, go on with the next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._atomic import atomic_write
+from ..adapt import adapt_by
+from ..config import config_dict
+from ..errors import DataError, UsageError
+from ..evaluate import evaluate
+from ..poses import read_dataset, split_fewshot
+from ..pretrain.files import load_generator
+from ..runs import Progress, versions
+from ..sample import SampleConfig, sample
+from ..zoo import source_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from os import PathLike
+
+    from ..poses import PoseSet
+    from .grid import Grid, Row, Target
+
+__all__ = ["Cell", "run_grid"]
+
+_SAMPLE_SEED = 1000  # samples do not repeat the codes that adaptation looked at
+_MMD_POSES = 20_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured cell.
+
+    Attributes:
+        key: what the cell is, and nothing of what came out: a hash of row, target, source, draw, seed and samples.
+        row: name of the row.
+        target: name of the target.
+        draw: seed of the choice of guide poses.
+        seed: of training and sampling.
+        shots: guide poses.
+        seconds: that adaptation took; of a resumed one, its last part.
+        values: column to figure; empty if the method failed.
+        failed: the error's text, or None.
+    """
+
+    key: str
+    row: str
+    target: str
+    draw: int
+    seed: int
+    shots: int
+    seconds: float
+    values: dict[str, float]
+    failed: str | None = None
+
+
+def _key(row: Row, target: Target, source_hash: str, draw: int, seed: int, samples: int) -> str:
+    identity = {
+        "row": {k: v for k, v in config_dict(row).items() if k not in {"name", "paper", "quick"}},
+        "target": config_dict(target),
+        "source": source_hash,
+        "draw": draw,
+        "seed": seed,
+        "samples": samples,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _known(path: Path) -> dict[str, Cell]:
+    """The cells that are done; a last line that a kill cut off is taken out of the file."""
+    if not path.exists():
+        return {}
+    found = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        try:
+            cell = Cell(**json.loads(line))
+        except (json.JSONDecodeError, TypeError) as error:
+            if number == len(lines) - 1 and not line.endswith("\n"):
+                atomic_write(path, "".join(lines[:-1]).encode())
+                break
+            raise DataError(f"is no cell: {error}", path=path, record=number) from None
+        found[cell.key] = cell
+    return found
+
+
+def _values(report: Any) -> dict[str, float]:
+    row = report.to_dict()["rows"][0]
+    values = {name: float(value["mean"]) for name, value in row["values"].items()}
+    if row["worth_fd"] is not None:
+        values["worth"] = float(row["worth_fd"]["poses"])
+    return values
+
+
+class _Targets:
+    """Target sets, read once each."""
+
+    def __init__(self, data_root: Path) -> None:
+        self._root = data_root
+        self._kept: dict[str, PoseSet] = {}
+
+    def split(self, target: Target, row: Row, draw: int) -> tuple[PoseSet, PoseSet]:
+        """(guide poses, the rest)."""
+        if target.name not in self._kept:
+            self._kept[target.name] = read_dataset(target.name, self._root)
+        poses = self._kept[target.name]
+        if row.shots is None:
+            split = split_fewshot(
+                poses, seed=draw, shots=target.shots, shots_per_label=target.shots_per_label
+            )
+        else:
+            labelled = poses.labels is not None and target.shots_per_label is not None
+            strategy = "stratified" if labelled else "uniform"
+            split = split_fewshot(poses, seed=draw, shots=row.shots, strategy=strategy)
+        return poses[split.shots], poses[split.rest]
+
+
+def _cells(grid: Grid) -> Iterator[tuple[Row, Target, int, int]]:
+    """Draw by draw, so that a grid that is stopped early has some of everything."""
+    for draw in range(grid.draws):
+        for seed in range(grid.seeds):
+            for target in grid.targets:
+                for row in grid.rows:
+                    yield row, target, draw, seed
+
+
+def run_grid(
+    grid: Grid,
+    data_root: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    sources: Mapping[str, str | PathLike[str] | None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Cell], list[str]]:
+    """Measure all cells of a grid that are not measured yet.
+
+    Args:
+        grid: rows and targets.
+        data_root: folder of the data sets, see `flexpose.poses.read_dataset`.
+        out: folder; it gets ``cells.jsonl``, a line a cell as it is done, ``grid.json``, and a run folder for each
+            cell under ``runs``. A second call goes on where the first one stopped, within a cell as well.
+        sources: a source for each name that rows ask for, None for the zoo's first; rows without one are left
+            out. By default "coco" is the zoo's.
+        progress: is told of each cell.
+
+    Returns:
+        (the grid's cells, why rows were left out).
+
+    Raises:
+        UsageError: a data set is not there; the message says where its owner gives it.
+        DataError: a file cannot be used.
+        Interrupted: SIGINT or SIGTERM came; what was measured is on disk.
+    """
+    progress = progress or Progress()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    where = {"coco": None} if sources is None else dict(sources)
+    known_sources = {name: source_file(source) for name, source in where.items()}
+    hashes = {name: str(load_generator(path)[2]["hash"]) for name, path in known_sources.items()}
+    absent = [row for row in grid.rows if row.source not in hashes]
+    left_out = [f"{row.name}: no source {row.source!r} was given" for row in absent]
+    if len(absent) == len(grid.rows):
+        raise UsageError(
+            f"sources must have one of {sorted({r.source for r in absent})}, got {sorted(hashes)}"
+        )
+    ledger = folder / "cells.jsonl"
+    known = _known(ledger)
+    targets = _Targets(Path(data_root))
+    plan = [step for step in _cells(grid) if step[0].source in hashes]
+    record = {"grid": config_dict(grid), "sources": hashes, "versions": versions()}
+    atomic_write(folder / "grid.json", (json.dumps(record, indent=2) + "\n").encode())
+    cells = []
+    progress.start("bench", len(plan))
+    for done, (row, target, draw, seed) in enumerate(plan, start=1):
+        key = _key(row, target, hashes[row.source], draw, seed, grid.samples)
+        if key not in known:
+            run = folder / "runs" / key
+            known[key] = _measure(
+                row, target, targets, known_sources[row.source], run, (key, draw, seed, grid.samples)
+            )
+            with ledger.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(known[key])) + "\n")
+        cells.append(known[key])
+        progress.advance(done, fd=cells[-1].values.get("fd", float("nan")))
+    return cells, left_out
+
+
+def _measure(
+    row: Row,
+    target: Target,
+    targets: _Targets,
+    source: Path,
+    run: Path,
+    which: tuple[str, int, int, int],
+) -> Cell:
+    key, draw, seed, samples = which
+    shots, rest = targets.split(target, row, draw)
+    begin = time.monotonic()
+    try:
+        adapt_by(
+            row.method,
+            shots,
+            run,
+            preset=row.preset,
+            settings=row.settings,
+            seed=seed,
+            source=source,
+            resume=run.exists(),
+        )
+        seconds = round(time.monotonic() - begin, 1)
+        sampled = sample(run, SampleConfig(n=samples, seed=seed + _SAMPLE_SEED))
+        report = evaluate(sampled, rest, shots=shots, baselines=False, seeds=1, n_mmd=_MMD_POSES)
+    except DataError as error:
+        # A method that loses its numbers with the settings of its row is a result, and the others go on.
+        return Cell(key, row.name, target.name, draw, seed, len(shots), 0.0, {}, failed=str(error))
+    return Cell(key, row.name, target.name, draw, seed, len(shots), seconds, _values(report))

@@ -1,0 +1,103 @@
+"""`flexpose bench`: the paper's tables, on data that the user has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexpose.errors import UsageError
+
+from ._options import DryRunOption, JsonOption
+from ._output import print_json, say
+from ._progress import progress
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Re-run the comparisons of the paper.")
+
+
+@app.callback()
+def _bench() -> None:
+    """Re-run the comparisons of the paper."""
+
+
+def _sources(given: list[str] | None) -> dict[str, str | None]:
+    """NAME=SOURCE options; the zoo's first stands for COCO unless another is named."""
+    found: dict[str, str | None] = {"coco": None}
+    for text in given or []:
+        name, equals, source = text.partition("=")
+        if not (name and equals and source):
+            raise UsageError(f"--source must be NAME=SOURCE, got {text!r}")
+        found[name] = source
+    return found
+
+
+@app.command("paper")
+def paper_cli(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="table1, table4, or a TOML file of a grid.")],
+    data_root: Annotated[
+        Path,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder of the data sets; see `flexpose poses datasets`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the cells and tables.")] = Path(
+        "bench"
+    ),
+    row: Annotated[list[str] | None, typer.Option(help="Only this row or method; may be repeated.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Only this target; may be repeated.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SOURCE", help="Source for rows that ask for NAME; may be repeated."),
+    ] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="Draws of guide poses.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of training and sampling.")] = None,
+    samples: Annotated[int | None, typer.Option(min=100, help="Poses sampled in each cell.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="See it run in minutes: one cell a row, training cut short.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a table of the paper, cell by cell; a second call goes on where the first one stopped.
+
+    Example: `flexpose bench paper table1 --data-root data --out bench/table1 --target lab_cmu --draws 1 --seeds 1`
+    """
+    from dataclasses import asdict, replace
+
+    from flexpose._atomic import atomic_path, atomic_write
+    from flexpose.bench import cells_csv, load_grid, markdown, plot, run_grid
+    from flexpose.config import config_dict
+    from flexpose.errors import ResourceError
+
+    grid = load_grid(table)
+    if quick:
+        grid = grid.quick()
+    grid = replace(
+        grid.only(rows=row, targets=target),
+        draws=draws or grid.draws,
+        seeds=seeds or grid.seeds,
+        samples=samples or grid.samples,
+    )
+    if dry_run:
+        number = len(grid.rows) * len(grid.targets) * grid.draws * grid.seeds
+        print_json({"cells": number, "grid": config_dict(grid)})
+        return
+    with progress() as shown:
+        cells, notes = run_grid(grid, data_root, out, sources=_sources(source), progress=shown)
+    if quick:
+        notes.append("A quick run: training was cut short, and no figure here says anything of a method.")
+    text = markdown(grid, cells, notes)
+    atomic_write(out / "table.md", text.encode())
+    atomic_write(out / "cells.csv", cells_csv(grid, cells).encode())
+    try:
+        with atomic_path(out / "fd.png") as path:
+            plot(grid, cells, path)
+    except ResourceError as error:
+        say(str(error))
+    if as_json:
+        print_json({"cells": [asdict(cell) for cell in cells], "notes": notes})
+    else:
+        typer.echo(text, nl=False)

@@ -1,0 +1,186 @@
+"""A grid from end to end on a tiny source: cells are measured once, kept, and put into tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from flexpose.bench import Cell, Grid, Row, Target, cells_csv, markdown, plot, run_grid
+from flexpose.bench import run as module
+from flexpose.errors import DataError, UsageError
+from flexpose.poses import PoseSet, write_poses
+from flexpose.pretrain import pretrain, train_beta
+
+from .. import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GRID = Grid(
+    title="A table",
+    about="Of nothing.",
+    targets=(Target(name="lab_cmu", shots=12), Target(name="lsp", shots=14)),
+    rows=(
+        Row(name="as it is", method="none"),
+        Row(name="mixed", method="mixup", paper={"fd": 1.25}),
+        Row(name="few", method="mixup", shots=5),
+        Row(name="elsewhere", method="mixup", source="mpii"),
+    ),
+    columns=("fd", "precision"),
+    draws=2,
+    seeds=1,
+    samples=150,
+)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    train_beta(tiny.source_poses(), tiny.BETA, folder)
+    pretrain(tiny.source_poses(), tiny.PRETRAIN, folder)
+    return folder
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Reads made-up targets, and counts what is adapted."""
+    calls: list[tuple[str, int]] = []
+    adapt_by = module.adapt_by
+
+    def counting(method: str, shots: PoseSet, *given: Any, **options: Any) -> Path:
+        calls.append((method, len(shots)))
+        return adapt_by(method, shots, *given, **options)
+
+    def read(name: str, root: Path) -> PoseSet:
+        assert name in {"lab_cmu", "lsp"}
+        return tiny.target_poses(400)
+
+    monkeypatch.setattr(module, "adapt_by", counting)
+    monkeypatch.setattr(module, "read_dataset", read)
+    return calls
+
+
+def test_cells_are_measured_once(source: Path, tmp_path: Path, counted: list[tuple[str, int]]) -> None:
+    out = tmp_path / "bench"
+    cells, notes = run_grid(GRID, tmp_path, out, sources={"coco": source})
+    assert notes == ["elsewhere: no source 'mpii' was given"]
+    # Draw by draw, and within it target by target.
+    assert [(c.draw, c.target, c.row, c.shots) for c in cells[:6]] == [
+        (0, "lab_cmu", "as it is", 12),
+        (0, "lab_cmu", "mixed", 12),
+        (0, "lab_cmu", "few", 5),
+        (0, "lsp", "as it is", 14),
+        (0, "lsp", "mixed", 14),
+        (0, "lsp", "few", 5),
+    ]
+    assert len(counted) == len(cells) == 12
+    assert all(c.failed is None and np.isfinite(c.values["fd"]) for c in cells)
+    assert json.loads((out / "grid.json").read_text())["grid"]["title"] == "A table"
+
+    again, _ = run_grid(GRID, tmp_path, out, sources={"coco": source})
+    assert again == cells
+    assert len(counted) == 12
+    # Another grid with a row of the same content under another name, and one more draw.
+    renamed = replace(GRID, rows=(replace(GRID.rows[1], name="other name"),), draws=3)
+    more, _ = run_grid(renamed, tmp_path, out, sources={"coco": source})
+    assert len(counted) == 12 + 2
+    assert [c.values for c in more[:2]] == [c.values for c in cells if c.row == "mixed"][:2]
+    # Other settings are another cell.
+    run_grid(
+        replace(renamed, rows=(replace(GRID.rows[1], shots=7),), draws=1),
+        tmp_path,
+        out,
+        sources={"coco": source},
+    )
+    assert counted[-2:] == [("mixup", 7), ("mixup", 7)]
+
+
+def test_a_line_that_was_cut_off_is_measured_again(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]]
+) -> None:
+    grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1])
+    cells, _ = run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
+    ledger = tmp_path / "cells.jsonl"
+    whole = ledger.read_text()
+    ledger.write_text(whole[:-40])
+    again, _ = run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
+    assert [c.values for c in again] == [c.values for c in cells]
+    assert len(counted) == 3
+    assert len(run_grid(grid, tmp_path, tmp_path, sources={"coco": source})[0]) == 2
+    assert len(counted) == 3
+    ledger.write_text("{}\n" + whole)
+    with pytest.raises(DataError, match=r"cells\.jsonl.*is no cell"):
+        run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
+
+
+def test_a_method_that_fails_is_a_result(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "sample", lambda *_: (_ for _ in ()).throw(DataError("lost its numbers")))
+    grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1], draws=1)
+    cells, _ = run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
+    assert (cells[0].failed, cells[0].values) == ("lost its numbers", {})
+    assert "- as it is on lab_cmu, draw 0: lost its numbers" in markdown(grid, cells)
+
+
+def test_sources_must_be_given(source: Path, tmp_path: Path) -> None:
+    grid = replace(GRID, rows=GRID.rows[3:])
+    with pytest.raises(UsageError, match=r"sources must have one of \['mpii'\], got \['coco'\]"):
+        run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
+
+
+def test_a_data_set_that_is_not_there(source: Path, tmp_path: Path) -> None:
+    grid = replace(GRID, targets=GRID.targets[:1])
+    with pytest.raises(UsageError, match="lab_cmu"):
+        run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+    write_poses(tiny.target_poses(100), tmp_path / "lab_cmu.npz")
+    cells, _ = run_grid(
+        replace(grid, rows=GRID.rows[:1], draws=1), tmp_path, tmp_path / "out", sources={"coco": source}
+    )
+    assert len(cells) == 1
+
+
+# --- tables
+
+
+def made_up(row: str, target: str, draw: int, fd: float) -> Cell:
+    return Cell(f"{row}{target}{draw}", row, target, draw, 0, 12, 3.0, {"fd": fd, "precision": 0.5})
+
+
+CELLS = [
+    made_up("mixed", "lab_cmu", 0, 1.0),
+    made_up("mixed", "lab_cmu", 1, 2.0),
+    made_up("few", "lsp", 0, 0.25),
+]
+
+
+def test_markdown_has_means_spreads_and_the_papers_numbers() -> None:
+    text = markdown(GRID, CELLS, ["A note."])
+    lines = text.splitlines()
+    assert "|  | n | shots | fd | precision | fd (paper) | seconds |" in lines
+    assert "| mixed | 2 | 12 | 1.500 ± 0.707 | 0.500 ± 0.000 | 1.25 | 3 |" in lines
+    assert "| few | 1 | 12 | 0.250 | 0.500 |  | 3 |" in lines
+    assert lines.index("## lab_cmu") < lines.index("## lsp")
+    assert "- A note." in lines
+    assert "as it is" not in text
+
+
+def test_csv_has_every_cell() -> None:
+    rows = list(csv.DictReader(io.StringIO(cells_csv(GRID, CELLS))))
+    assert [float(row["fd"]) for row in rows] == [1.0, 2.0, 0.25]
+    assert [row["target"] for row in rows] == ["lab_cmu", "lab_cmu", "lsp"]
+
+
+def test_a_plot_is_a_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pytest.importorskip("matplotlib")
+    plot(GRID, CELLS, tmp_path / "fd.png")
+    with Image.open(tmp_path / "fd.png") as image:
+        assert len(image.convert("L").getcolors(1 << 20) or ()) > 10
