@@ -18,6 +18,7 @@ _ROW = 20.0  # height of a row with a name
 _TOP, _BOTTOM, _LEFT, _RIGHT = 26.0, 40.0, 50.0, 10.0
 _LETTER = 5.7  # mean width of a letter of 11 px
 _TICKS = 5
+_MANY = 40  # points: more of them get smaller marks, and lines none
 
 # Drawn about (0, 0); a series is told by its mark as well as by its colour.
 MARKS = (
@@ -33,10 +34,12 @@ MARKS = (
 """The marks of series 0, 1, ..., in turn."""
 
 
-def mark(number: int, x: float = 0.0, y: float = 0.0) -> str:
-    """The mark of a series at a place."""
-    shape = MARKS[number % len(MARKS)]
-    return f'<g class="s{number % len(MARKS)}" transform="translate({x:.1f} {y:.1f})">{shape}</g>'
+def mark(number: int, x: float = 0.0, y: float = 0.0, *, scale: float = 1.0) -> str:
+    """The mark of a series at a place; after eight series colours come again, with other shapes."""
+    count = len(MARKS)
+    shape = MARKS[(number + 3 * (number // count)) % count]
+    smaller = "" if scale == 1 else f" scale({scale:g})"
+    return f'<g class="s{number % count}" transform="translate({x:.1f} {y:.1f}){smaller}">{shape}</g>'
 
 
 def ticks(low: float, high: float, about: int = _TICKS) -> list[float]:
@@ -167,6 +170,7 @@ def _series(
     if series.kind == "line":
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         parts.append(f'<path class="s{style} line" d="M{path}"/>')
-    if series.kind == "points" or len(points) <= 40:
-        parts += [mark(number, x, y) for x, y in points]
+    if series.kind == "points" or len(points) <= _MANY:
+        scale = 1.0 if len(points) <= _MANY else 0.55
+        parts += [mark(number, x, y, scale=scale) for x, y in points]
     return parts

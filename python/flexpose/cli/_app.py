@@ -21,6 +21,7 @@ from .evaluate import evaluate_cli
 from .layer_scan import layer_scan_cli
 from .pretrain import pretrain_cli
 from .render import render_cli
+from .report import report_cli
 from .sample import sample_cli
 from .train_beta import train_beta_cli
 
@@ -91,6 +92,7 @@ app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
 app.add_typer(adapters.app, name="adapters", rich_help_panel=_RUN)
 app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
+app.command("report", rich_help_panel=_RUN)(report_cli)
 app.command("layer-scan", rich_help_panel=_RUN)(layer_scan_cli)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
