@@ -18,8 +18,10 @@ from .build_cuda import build_cuda_cli
 from .demo import demo_cli
 from .doctor import doctor_cli
 from .evaluate import evaluate_cli
+from .layer_scan import layer_scan_cli
 from .pretrain import pretrain_cli
 from .render import render_cli
+from .report import report_cli
 from .sample import sample_cli
 from .train_beta import train_beta_cli
 
@@ -90,6 +92,8 @@ app.command("adapt", rich_help_panel=_RUN)(adapt_cli)
 app.add_typer(adapters.app, name="adapters", rich_help_panel=_RUN)
 app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
+app.command("report", rich_help_panel=_RUN)(report_cli)
+app.command("layer-scan", rich_help_panel=_RUN)(layer_scan_cli)
 app.add_typer(bench.app, name="bench", rich_help_panel=_RUN)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)
