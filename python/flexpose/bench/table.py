@@ -1,4 +1,4 @@
-"""Tables of a grid: Markdown with means and spreads beside the paper's numbers, CSV of all cells, a plot."""
+"""Tables of a grid: Markdown with means and spreads beside the paper's numbers, CSV of all cells, charts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ResourceError
+from ..charts import Chart, Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from .grid import Grid
     from .run import Cell
 
-__all__ = ["cells_csv", "markdown", "plot"]
+__all__ = ["cells_csv", "charts", "markdown"]
 
 _DIGITS = {"worth": 1}
 
@@ -89,31 +88,30 @@ def cells_csv(grid: Grid, cells: Iterable[Cell]) -> str:
     return text.getvalue()
 
 
-def plot(grid: Grid, cells: Iterable[Cell], path: Path, *, column: str = "fd") -> None:
-    """Draw one figure of every row and target as dots with spreads, a panel a target.
-
-    Raises:
-        ResourceError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ResourceError('plots need matplotlib: pip install "flexpose-pda[report]"') from None
+def charts(grid: Grid, cells: Iterable[Cell], column: str = "fd") -> list[Chart]:
+    """One figure of every row as means with spreads, a chart a target."""
     done = [cell for cell in cells if column in cell.values]
-    targets = [t.name for t in grid.targets if any(cell.target == t.name for cell in done)]
-    rows = [row.name for row in grid.rows if any(cell.row == row.name for cell in done)]
-    figure = Figure(figsize=(3.2 * max(len(targets), 1) + 2, 0.32 * len(rows) + 1.2), layout="constrained")
-    axes = figure.subplots(1, max(len(targets), 1), sharey=True, squeeze=False)[0]
-    for axis, target in zip(axes, targets, strict=False):
-        for at, row in enumerate(rows):
-            values = [c.values[column] for c in done if c.row == row and c.target == target]
-            if values:
-                spread = np.std(values, ddof=1) if len(values) > 1 else 0
-                axis.errorbar(np.mean(values), at, xerr=spread, fmt="o", color="#1f77b4", capsize=3)
-        axis.set_title(target, fontsize=10)
-        axis.set_xlabel(column)
-        axis.set_xlim(left=0)
-        axis.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(range(len(rows)), rows)
-    axes[0].invert_yaxis()
-    figure.savefig(path, dpi=120)
+    found = []
+    for target in grid.targets:
+        of_target = [cell for cell in done if cell.target == target.name]
+        rows = [row.name for row in grid.rows if any(cell.row == row.name for cell in of_target)]
+        if not rows:
+            continue
+        values = [[cell.values[column] for cell in of_target if cell.row == row] for row in rows]
+        series = Series(
+            name=column,
+            x=tuple(float(np.mean(some)) for some in values),
+            y=tuple(float(at) for at in range(len(rows))),
+            x_spread=tuple(float(np.std(some, ddof=1)) if len(some) > 1 else 0.0 for some in values),
+            kind="points",
+        )
+        found.append(
+            Chart(
+                title=f"{grid.title.partition(':')[0]}, {target.name}",
+                x_label=column,
+                y_label="",
+                series=(series,),
+                y_names=tuple(rows),
+            )
+        )
+    return found

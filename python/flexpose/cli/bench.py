@@ -36,7 +36,12 @@ def _sources(given: list[str] | None) -> dict[str, str | None]:
 
 @app.command("paper")
 def paper_cli(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="table1, table4, or a TOML file of a grid.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="table1, table4, fig4, fig5, fig6, fig9, or a TOML file of a grid."
+        ),
+    ],
     data_root: Annotated[
         Path,
         typer.Option(
@@ -61,17 +66,37 @@ def paper_cli(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a table of the paper, cell by cell; a second call goes on where the first one stopped.
+    """Measure a table of the paper cell by cell, or make a figure; a second call goes on where the first one stopped.
 
     Example: `flexpose bench paper table1 --data-root data --out bench/table1 --target lab_cmu --draws 1 --seeds 1`
     """
     from dataclasses import asdict, replace
 
-    from flexpose._atomic import atomic_path, atomic_write
-    from flexpose.bench import cells_csv, load_grid, markdown, plot, run_grid
+    from flexpose._atomic import atomic_write
+    from flexpose.bench import FIGURES, cells_csv, charts, load_grid, markdown, run_figure, run_grid
+    from flexpose.charts import save_png
     from flexpose.config import config_dict
-    from flexpose.errors import ResourceError
 
+    if table in FIGURES:
+        if row or draws or seeds or samples or dry_run:
+            raise UsageError(
+                f"--row, --draws, --seeds, --samples and --dry-run are for tables, not for {table}"
+            )
+        with progress() as shown:
+            files = run_figure(
+                table,
+                data_root,
+                out,
+                targets=target,
+                source=_sources(source)["coco"],
+                quick=quick,
+                progress=shown,
+            )
+        if as_json:
+            print_json({"files": files})
+        else:
+            typer.echo("\n".join(map(str, files)))
+        return
     grid = load_grid(table)
     if quick:
         grid = grid.quick()
@@ -92,11 +117,12 @@ def paper_cli(
     text = markdown(grid, cells, notes)
     atomic_write(out / "table.md", text.encode())
     atomic_write(out / "cells.csv", cells_csv(grid, cells).encode())
-    try:
-        with atomic_path(out / "fd.png") as path:
-            plot(grid, cells, path)
-    except ResourceError as error:
-        say(str(error))
+    drawn = charts(grid, cells)
+    if drawn:
+        try:
+            save_png(out / "fd.png", drawn)
+        except UsageError as error:
+            say(str(error))
     if as_json:
         print_json({"cells": [asdict(cell) for cell in cells], "notes": notes})
     else:
