@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass
 
 from ...config import STRICT
+from ...errors import UsageError
+from ...models import PoseEncoder
 from ...sample.draw import latents
 from ..unlearned import UNLEARNED, UnlearnedSampler, save_unlearned
 from .learner import Learner, Material, MethodConfig
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner", "unlearned_learner"]
 
 _SOURCE_STREAM = 24
+_DRAWN = 1000  # pictures by which the codes are understood
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,7 +40,7 @@ class KdeConfig(MethodConfig):
 class BorrowConfig(MethodConfig):
     """What borrows from the source."""
 
-    source_poses: int = 3000  # that are drawn from the source generator
+    source_poses: int = 10_000  # that are drawn from the source generator
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +86,16 @@ class UnlearnedLearner(Learner):
         file = folder / "sampler.safetensors"
         save_unlearned(file, self.sampler, source_hash=str(self.material.header["hash"]), facts=facts)
         return file
+
+
+def _source_poses(material: Material, count: int, seed: int) -> NDArray[np.floating]:
+    """[count, K, 2] poses of the source generator: by its codes where they tell poses, else read in pictures."""
+    z = latents(count, material.generator.config.z_dim, seed, stream=_SOURCE_STREAM)
+    try:
+        encoder = PoseEncoder.fit(material.generator, z[:_DRAWN], material.read(z[:_DRAWN]))
+    except UsageError:
+        return material.read(z)
+    return encoder.decode(z)
 
 
 def unlearned_learner(name: str) -> type[UnlearnedLearner]:
