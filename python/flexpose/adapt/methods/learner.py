@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from ..loop import _guide_poses, _joined, _load_sources, _mixed_poses, _publish_
 from ..pairing import match_poses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -55,6 +56,9 @@ class MethodConfig:
 
     def __post_init__(self) -> None:
         self._at_least("seed")
+
+    def check_fit(self, generator: Generator) -> None:
+        """Raise ConfigError where the settings ask for what the generator does not have."""
 
     def _at_least(self, *names: str, above: bool = False) -> None:
         for name in names:
@@ -142,14 +146,9 @@ class Learner:
     steps: int = 0
     batch: int = 0
     checkpoint_steps: int = 1
-    hint: ClassVar[str] = "go on by the same command with --resume"
 
     def __init__(self, material: Material, config: Any) -> None:
         self.material, self.config = material, config
-
-    @classmethod
-    def check(cls, generator: Generator, config: Any) -> None:
-        """Raise ConfigError where the settings ask for what the generator does not have."""
 
     def facts(self) -> dict[str, Any]:
         """What the run's first record tells."""
@@ -203,7 +202,7 @@ def mean_code(generator: Generator, seed: int) -> None:
 
 def run_learner(
     method: str,
-    make: type[Learner],
+    make: Callable[[Material, Any], Learner],
     shots: PoseSet,
     config: MethodConfig,
     run_dir: str | PathLike[str],
@@ -219,7 +218,7 @@ def run_learner(
     generator, regressor, drawing, header, beta_hash = _load_sources(
         source_path, None if beta is None else Path(beta)
     )
-    make.check(generator, config)
+    config.check_fit(generator)
     framed = drawing.framed(shots)
     if len(framed) < 2:
         raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
@@ -288,4 +287,4 @@ def _train(
             sums, clock, since = {}, time.monotonic(), done
         if done % learner.checkpoint_steps == 0 or last or stop.requested:
             checkpoints.save(done, learner.state(), {"sums": sums})
-        stop.check(learner.hint)
+        stop.check("go on by the same command with --resume")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner", "unlearned_learner"]
+__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner"]
 
 _SOURCE_STREAM = 24
 _DRAWN = 1000  # pictures by which the codes are understood
@@ -62,20 +62,18 @@ class ResidualsConfig(BorrowConfig):
 class UnlearnedLearner(Learner):
     """Nothing to learn: the sampler is whole when the guide poses are there."""
 
-    name: str
-
-    def __init__(self, material: Material, config: Any) -> None:
+    def __init__(self, material: Material, config: Any, *, name: str) -> None:
         super().__init__(material, config)
-        _, borrows, settings = UNLEARNED[self.name]
+        _, borrows, settings = UNLEARNED[name]
         source = None
         if borrows:
             z = latents(
                 config.source_poses, material.generator.config.z_dim, config.seed, stream=_SOURCE_STREAM
             )
             source = material.drawing.reframed(material.read(z)).astype("float32")
-        chosen = {name: getattr(config, name) for name in settings}
+        chosen = {key: getattr(config, key) for key in settings}
         shots = material.framed.normalized
-        self.sampler = UnlearnedSampler(self.name, shots, source, chosen, material.drawing)
+        self.sampler = UnlearnedSampler(name, shots, source, chosen, material.drawing)
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
         """See `Learner`."""
@@ -96,8 +94,3 @@ def _source_poses(material: Material, count: int, seed: int) -> NDArray[np.float
     except UsageError:
         return material.read(z)
     return encoder.decode(z)
-
-
-def unlearned_learner(name: str) -> type[UnlearnedLearner]:
-    """The learner of a name of `UNLEARNED`."""
-    return type(f"{name}-learner", (UnlearnedLearner,), {"name": name})
