@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from flexpose._methods import METHOD_SUMMARIES
 from flexpose.adapt import METHODS, AdaptConfig, adapt, adapt_by, read_adapter
 from flexpose.checkpoint import Checkpoints, read_header, take
 from flexpose.config import make_config
-from flexpose.errors import ConfigError, DataError, UsageError
+from flexpose.errors import ConfigError, DataError, Interrupted, UsageError
 from flexpose.pretrain import load_generator
 from flexpose.sample import SampleConfig, draw_images, latents, sample
 
@@ -186,6 +188,20 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert_same_files(tmp_path, runs[name])
     call(resume=True)  # finished: nothing to do but to publish
     assert_same_files(tmp_path, runs[name])
+
+
+def test_an_interrupted_run_keeps_its_state(source: Path, tmp_path: Path, runs: dict[str, Path]) -> None:
+    class Send(tiny.Watch):
+        def advance(self, done: int, **figures: float) -> None:
+            if done == 2 and figures:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    shots = tiny.target_poses()
+    with pytest.raises(Interrupted, match="--resume"):
+        adapt_by("adagan", shots, tmp_path, settings=SETTINGS["adagan"], source=source, progress=Send())
+    assert Checkpoints(tmp_path / "adapt" / "checkpoints").latest()[1]["step"] == 2
+    adapt_by("adagan", shots, tmp_path, settings=SETTINGS["adagan"], source=source, resume=True)
+    assert_same_files(tmp_path, runs["adagan"])
 
 
 def test_resumed_with_another_method(source: Path, tmp_path: Path, runs: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ from ..._threads import compute_dtype
 from ...checkpoint import Checkpoints, not_finite
 from ...config import STRICT, config_dict
 from ...errors import ConfigError, DataError, UsageError
+from ...models import Transfer
 from ...poses import MixupSpace
 from ...pretrain.data import step_seed
 from ...pretrain.files import save_beta, save_generator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...drawing import Drawing, FramedPoses
-    from ...models import Generator, Regressor, Transfer
+    from ...models import Generator, Regressor
     from ...poses import PoseSet
 
 __all__ = ["Learner", "Material", "MethodConfig", "TrainConfig", "run_learner"]
@@ -167,8 +168,6 @@ class Learner:
 
     def result(self) -> tuple[Generator, Transfer | None]:
         """The generator that draws the target's pictures, and tau if that is all that differs from the source."""
-        from ...models import Transfer
-
         return self.material.generator, Transfer.for_generator(self.material.generator, (1,))
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
