@@ -16,7 +16,7 @@ from .freezed import FREEZED_PRESETS, FreezeDConfig, FreezeDLearner
 from .full_delta import FULL_DELTA_PRESETS, FullDeltaConfig, FullDeltaLearner
 from .learner import Learner, MethodConfig, run_learner
 from .lora import LORA_PRESETS, LoraConfig, LoraLearner
-from .unlearned import BorrowConfig, KdeConfig, ResidualsConfig, unlearned_learner
+from .unlearned import BorrowConfig, KdeConfig, ResidualsConfig, UnlearnedLearner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,7 +63,7 @@ _PAPER = ADAPT_PRESETS["paper"]
 _GRADIENT = {"start": "identity", "variation": 0.0, "flips": False, "mixed": 1000, "iterations": 1000}
 
 
-def _learned(make: type[Learner], name: str) -> Callable[..., Path]:
+def _by(make: Callable[..., Learner], name: str) -> Callable[..., Path]:
     return partial(run_learner, name, make)
 
 
@@ -71,11 +71,11 @@ def _methods() -> dict[str, Method]:
     parts: dict[str, tuple[type[Any], Mapping[str, Mapping[str, Any]], Callable[..., Path]]] = {
         "flexpose": (AdaptConfig, {**ADAPT_PRESETS, "aligned": _PAPER, "tuned": {}}, adapt),
         "affine-layers": (AdaptConfig, {"aligned": {**_PAPER, "layers": ()}, "tuned": _GRADIENT}, adapt),
-        "lora": (LoraConfig, LORA_PRESETS, _learned(LoraLearner, "lora")),
-        "full-delta": (FullDeltaConfig, FULL_DELTA_PRESETS, _learned(FullDeltaLearner, "full-delta")),
-        "freezed": (FreezeDConfig, FREEZED_PRESETS, _learned(FreezeDLearner, "freezed")),
-        "adagan": (AdaGanConfig, ADAGAN_PRESETS, _learned(AdaGanLearner, "adagan")),
-        "none": (MethodConfig, _PLAIN, _learned(Learner, "none")),
+        "lora": (LoraConfig, LORA_PRESETS, _by(LoraLearner, "lora")),
+        "full-delta": (FullDeltaConfig, FULL_DELTA_PRESETS, _by(FullDeltaLearner, "full-delta")),
+        "freezed": (FreezeDConfig, FREEZED_PRESETS, _by(FreezeDLearner, "freezed")),
+        "adagan": (AdaGanConfig, ADAGAN_PRESETS, _by(AdaGanLearner, "adagan")),
+        "none": (MethodConfig, _PLAIN, _by(Learner, "none")),
     }
     settings: dict[str, type[Any]] = {
         "kde": KdeConfig,
@@ -83,7 +83,7 @@ def _methods() -> dict[str, Method]:
         "residuals": ResidualsConfig,
     }
     for name in ("mixup", "gaussian", "kde", "ot-affine", "residuals"):
-        run = _learned(unlearned_learner(name), name)
+        run = _by(partial(UnlearnedLearner, name=name), name)
         parts[name] = (settings.get(name, MethodConfig), _PLAIN, run)
     return {name: Method(summary, *parts[name]) for name, summary in METHOD_SUMMARIES.items()}
 

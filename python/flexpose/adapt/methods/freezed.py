@@ -61,6 +61,12 @@ class FreezeDConfig(TrainConfig):
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must be in [0, 1), got {self.ema}")
 
+    def check_fit(self, generator: Generator) -> None:
+        """See `MethodConfig`."""
+        blocks = int(math.log2(generator.config.size_px)) - 2
+        if self.freeze_d > blocks:
+            raise ConfigError(f"freeze_d must be from 0 to {blocks}, got {self.freeze_d}")
+
 
 FREEZED_PRESETS: dict[str, dict[str, Any]] = {
     "aligned": {"batch": 128, "lr": 0.1, "betas": (0.9, 0.999), "mapping_lr_multiplier": 1.0},
@@ -95,13 +101,6 @@ class FreezeDLearner(Learner):
         self.opt_d = torch.optim.Adam(self.D.parameters(), lr=config.judge_lr, betas=config.betas)
         frozen = [self.D.from_rgb, *self.D.blocks[: config.freeze_d]] if config.freeze_d else []
         self._frozen = {p for part in frozen for p in part.parameters()}
-
-    @classmethod
-    def check(cls, generator: Generator, config: FreezeDConfig) -> None:
-        """See `Learner`."""
-        blocks = int(math.log2(generator.config.size_px)) - 2
-        if config.freeze_d > blocks:
-            raise ConfigError(f"freeze_d must be from 0 to {blocks}, got {config.freeze_d}")
 
     def _load_judge(self) -> bool:
         """Take D out of the checkpoints of a source that played the game."""

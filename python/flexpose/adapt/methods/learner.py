@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..._threads import compute_dtype
 from ...checkpoint import Checkpoints, not_finite
 from ...config import STRICT, config_dict
 from ...errors import ConfigError, DataError, UsageError
+from ...models import Transfer
 from ...poses import MixupSpace
 from ...pretrain.data import step_seed
 from ...pretrain.files import save_beta, save_generator
@@ -28,13 +29,14 @@ from ..loop import _guide_poses, _joined, _load_sources, _mixed_poses, _publish_
 from ..pairing import match_poses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from ...drawing import Drawing, FramedPoses
-    from ...models import Generator, Regressor, Transfer
+    from ...models import Generator, Regressor
     from ...poses import PoseSet
 
 __all__ = ["Learner", "Material", "MethodConfig", "TrainConfig", "run_learner"]
@@ -55,6 +57,9 @@ class MethodConfig:
 
     def __post_init__(self) -> None:
         self._at_least("seed")
+
+    def check_fit(self, generator: Generator) -> None:
+        """Raise ConfigError where the settings ask for what the generator does not have."""
 
     def _at_least(self, *names: str, above: bool = False) -> None:
         for name in names:
@@ -142,14 +147,9 @@ class Learner:
     steps: int = 0
     batch: int = 0
     checkpoint_steps: int = 1
-    hint: ClassVar[str] = "go on by the same command with --resume"
 
     def __init__(self, material: Material, config: Any) -> None:
         self.material, self.config = material, config
-
-    @classmethod
-    def check(cls, generator: Generator, config: Any) -> None:
-        """Raise ConfigError where the settings ask for what the generator does not have."""
 
     def facts(self) -> dict[str, Any]:
         """What the run's first record tells."""
@@ -168,8 +168,6 @@ class Learner:
 
     def result(self) -> tuple[Generator, Transfer | None]:
         """The generator that draws the target's pictures, and tau if that is all that differs from the source."""
-        from ...models import Transfer
-
         return self.material.generator, Transfer.for_generator(self.material.generator, (1,))
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
@@ -203,7 +201,7 @@ def mean_code(generator: Generator, seed: int) -> None:
 
 def run_learner(
     method: str,
-    make: type[Learner],
+    make: Callable[[Material, Any], Learner],
     shots: PoseSet,
     config: MethodConfig,
     run_dir: str | PathLike[str],
@@ -219,7 +217,7 @@ def run_learner(
     generator, regressor, drawing, header, beta_hash = _load_sources(
         source_path, None if beta is None else Path(beta)
     )
-    make.check(generator, config)
+    config.check_fit(generator)
     framed = drawing.framed(shots)
     if len(framed) < 2:
         raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
@@ -288,4 +286,4 @@ def _train(
             sums, clock, since = {}, time.monotonic(), done
         if done % learner.checkpoint_steps == 0 or last or stop.requested:
             checkpoints.save(done, learner.state(), {"sums": sums})
-        stop.check(learner.hint)
+        stop.check("go on by the same command with --resume")

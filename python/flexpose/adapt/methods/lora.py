@@ -35,6 +35,11 @@ class LoraConfig(PictureConfig):
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
 
+    def check_fit(self, generator: Generator) -> None:
+        """See `MethodConfig`."""
+        if max(self.layers, default=1) > generator.num_layers:
+            raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(self.layers)}")
+
 
 LORA_PRESETS: dict[str, dict[str, Any]] = {
     "aligned": {
@@ -84,12 +89,6 @@ class LoraLearner(PictureLearner):
     """A and B of the free layers are free."""
 
     model: LowRank
-
-    @classmethod
-    def check(cls, generator: Generator, config: LoraConfig) -> None:
-        """See `Learner`."""
-        if max(config.layers, default=1) > generator.num_layers:
-            raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(config.layers)}")
 
     def prepare(self) -> None:
         """See `PictureLearner`."""

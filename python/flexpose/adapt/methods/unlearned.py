@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass
 
 from ...config import STRICT
+from ...errors import UsageError
+from ...models import PoseEncoder
 from ...sample.draw import latents
 from ..unlearned import UNLEARNED, UnlearnedSampler, save_unlearned
 from .learner import Learner, Material, MethodConfig
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner", "unlearned_learner"]
+__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner"]
 
 _SOURCE_STREAM = 24
+_DRAWN = 1000  # pictures by which the codes are understood
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,7 +40,7 @@ class KdeConfig(MethodConfig):
 class BorrowConfig(MethodConfig):
     """What borrows from the source."""
 
-    source_poses: int = 3000  # that are drawn from the source generator
+    source_poses: int = 10_000  # that are drawn from the source generator
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,20 +62,18 @@ class ResidualsConfig(BorrowConfig):
 class UnlearnedLearner(Learner):
     """Nothing to learn: the sampler is whole when the guide poses are there."""
 
-    name: str
-
-    def __init__(self, material: Material, config: Any) -> None:
+    def __init__(self, material: Material, config: Any, *, name: str) -> None:
         super().__init__(material, config)
-        _, borrows, settings = UNLEARNED[self.name]
+        _, borrows, settings = UNLEARNED[name]
         source = None
         if borrows:
             z = latents(
                 config.source_poses, material.generator.config.z_dim, config.seed, stream=_SOURCE_STREAM
             )
             source = material.drawing.reframed(material.read(z)).astype("float32")
-        chosen = {name: getattr(config, name) for name in settings}
+        chosen = {key: getattr(config, key) for key in settings}
         shots = material.framed.normalized
-        self.sampler = UnlearnedSampler(self.name, shots, source, chosen, material.drawing)
+        self.sampler = UnlearnedSampler(name, shots, source, chosen, material.drawing)
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
         """See `Learner`."""
@@ -85,6 +86,11 @@ class UnlearnedLearner(Learner):
         return file
 
 
-def unlearned_learner(name: str) -> type[UnlearnedLearner]:
-    """The learner of a name of `UNLEARNED`."""
-    return type(f"{name}-learner", (UnlearnedLearner,), {"name": name})
+def _source_poses(material: Material, count: int, seed: int) -> NDArray[np.floating]:
+    """[count, K, 2] poses of the source generator: by its codes where they tell poses, else read in pictures."""
+    z = latents(count, material.generator.config.z_dim, seed, stream=_SOURCE_STREAM)
+    try:
+        encoder = PoseEncoder.fit(material.generator, z[:_DRAWN], material.read(z[:_DRAWN]))
+    except UsageError:
+        return material.read(z)
+    return encoder.decode(z)
