@@ -91,6 +91,13 @@ def test_windows_line_ends_tabs_and_no_frames(tmp_path):
     assert read_bvh(tmp_path / "a.bvh").positions.shape == (0, 6, 3)
 
 
+def test_an_end_site_at_its_joint_is_no_point(tmp_path):
+    (tmp_path / "a.bvh").write_text(TEXT.replace("OFFSET 0.25 -3 1", "OFFSET 0 0 0"), encoding="utf-8")
+    motion = read_bvh(tmp_path / "a.bvh")
+    assert motion.names == (*NAMES[:3], *NAMES[4:])
+    np.testing.assert_array_equal(motion.positions[0, 3:], [[1.5, 7, 3], [1.5, 8, 3]])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
