@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["array_of", "mat_variables", "read_mat"]
 
 _MAX_BYTES = 1 << 30
+_HEADER = 128
 _COMPRESSED = 15
 _STEP = 1 << 20
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -33,13 +35,15 @@ def mat_variables(path: Path) -> frozenset[str]:
         ResourceError: the file cannot be read.
         UsageError: it is of version 7.3, and h5py is not installed.
     """
-    if _is_hdf5(path):
+    content = _content(path)
+    if content is None:
         with open_hdf5(path) as file:
             return frozenset(map(str, file))
     from scipy.io import whosmat
 
+    stream: Any = io.BytesIO(content)  # the stubs know of paths only
     try:
-        return frozenset(name for name, _, _ in whosmat(path))
+        return frozenset(name for name, _, _ in whosmat(stream))
     except Exception as err:  # a parser of foreign bytes raises what it likes
         raise _broken(path, err) from err
 
@@ -62,14 +66,16 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         ResourceError: the file cannot be read.
         UsageError: it is of version 7.3, and h5py is not installed.
     """
-    if _is_hdf5(path):
+    content = _content(path)
+    if content is None:
         with open_hdf5(path) as file:
             return {name: _from_hdf5(path, file, name) for name in names if name in file}
     from scipy.io import loadmat
 
-    _check_unpacked_size(path)
+    _check_unpacked_size(path, content)
+    stream: Any = io.BytesIO(content)
     try:
-        return dict(loadmat(path, variable_names=list(names), struct_as_record=False))
+        return dict(loadmat(stream, variable_names=list(names), struct_as_record=False))
     except Exception as err:  # a parser of foreign bytes raises what it likes
         raise _broken(path, err) from err
 
@@ -87,37 +93,38 @@ def _broken(path: Path, err: Exception) -> DataError:
     return DataError(f"must be a MATLAB file, whole: {type(err).__name__}: {err}", path=path)
 
 
-def _is_hdf5(path: Path) -> bool:
-    """Whether a MATLAB file is one of version 7.3; what is neither is a DataError."""
+def _content(path: Path) -> bytes | None:
+    """The bytes of a file of version 5 to 7, None for one of version 7.3; what is neither is a DataError."""
     try:
         with path.open("rb") as file:
             head = file.read(520)
+            if head[512:520] == _HDF5_MAGIC or head[:8] == _HDF5_MAGIC:
+                return None
+            if not head.startswith(b"MATLAB 5.0") or len(head) < _HEADER:
+                raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
+            if path.stat().st_size > _MAX_BYTES:
+                raise DataError(f"must be at most {_MAX_BYTES} bytes", path=path)
+            return head + file.read()
     except OSError as err:
         raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
-    if head[512:520] == _HDF5_MAGIC or head[:8] == _HDF5_MAGIC:
-        return True
-    if not head.startswith(b"MATLAB 5.0") or len(head) < 128:
-        raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
-    return False
 
 
-def _check_unpacked_size(path: Path) -> None:
+def _check_unpacked_size(path: Path, content: bytes) -> None:
     """Refuse a file that is small and unpacks to more than memory: count, and keep nothing."""
-    total = 0
-    with path.open("rb") as file:
-        order = "<" if file.read(128)[126:128] == b"IM" else ">"
-        while len(tag := file.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            left = path.stat().st_size - file.tell()
-            if size > left:
-                raise DataError(f"must be whole: {size} bytes are announced, {left} are there", path=path)
-            if kind != _COMPRESSED:
-                total += size
-                file.seek(size, 1)
-            else:
-                total = _count(path, file.read(size), total)
-            if total > _MAX_BYTES:
-                raise DataError(f"must hold at most {_MAX_BYTES} bytes when unpacked", path=path)
+    order = "<" if content[126:128] == b"IM" else ">"
+    total, place = 0, _HEADER
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        place += 8
+        if size > len(content) - place:
+            raise DataError(
+                f"must be whole: {size} bytes are announced, {len(content) - place} are there", path=path
+            )
+        packed = kind == _COMPRESSED
+        total = _count(path, content[place : place + size], total) if packed else total + size
+        if total > _MAX_BYTES:
+            raise DataError(f"must hold at most {_MAX_BYTES} bytes when unpacked", path=path)
+        place += size
 
 
 def _count(path: Path, packed: bytes, total: int) -> int:
