@@ -1,16 +1,14 @@
-"""MATLAB files: version 5 to 7 through SciPy, version 7.3 (which is HDF5) through h5py."""
+"""MATLAB files: version 5 to 7, and version 7.3, which is HDF5, through h5py."""
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flexpose.errors import DataError, ResourceError
 from flexpose.poses.formats.hdf5 import open_hdf5, read_dataset_array
+from flexpose.poses.formats.mat5 import MAX_BYTES, read_variables, variable_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["array_of", "mat_variables", "read_mat"]
 
-_MAX_BYTES = 1 << 30
 _HEADER = 128
-_COMPRESSED = 15
-_STEP = 1 << 20
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -39,20 +34,14 @@ def mat_variables(path: Path) -> frozenset[str]:
     if content is None:
         with open_hdf5(path) as file:
             return frozenset(map(str, file))
-    from scipy.io import whosmat
-
-    stream: Any = io.BytesIO(content)  # the stubs know of paths only
-    try:
-        return frozenset(name for name, _, _ in whosmat(stream))
-    except Exception as err:  # a parser of foreign bytes raises what it likes
-        raise _broken(path, err) from err
+    return variable_names(path, content)
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read variables of a file.
 
-    Structs are objects with their fields as attributes, cells are arrays of objects, as in SciPy with
-    ``struct_as_record=False``. Of version 7.3, numbers, text and cells of them are read.
+    Cells are arrays of objects, and structs arrays of dicts by field. Of version 7.3, numbers, text and cells of
+    them are read.
 
     Args:
         path: the file.
@@ -62,7 +51,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         By name, arrays with MATLAB's own order of axes.
 
     Raises:
-        DataError: not a MATLAB file, cut off, or its content grows beyond 1 GiB when it is unpacked.
+        DataError: not a MATLAB file, cut off, or too large when it is unpacked.
         ResourceError: the file cannot be read.
         UsageError: it is of version 7.3, and h5py is not installed.
     """
@@ -70,14 +59,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     if content is None:
         with open_hdf5(path) as file:
             return {name: _from_hdf5(path, file, name) for name in names if name in file}
-    from scipy.io import loadmat
-
-    _check_unpacked_size(path, content)
-    stream: Any = io.BytesIO(content)
-    try:
-        return dict(loadmat(stream, variable_names=list(names), struct_as_record=False))
-    except Exception as err:  # a parser of foreign bytes raises what it likes
-        raise _broken(path, err) from err
+    return read_variables(path, content, names)
 
 
 def array_of(path: Path, variables: dict[str, Any], name: str) -> NDArray[Any]:
@@ -89,10 +71,6 @@ def array_of(path: Path, variables: dict[str, Any], name: str) -> NDArray[Any]:
     return array
 
 
-def _broken(path: Path, err: Exception) -> DataError:
-    return DataError(f"must be a MATLAB file, whole: {type(err).__name__}: {err}", path=path)
-
-
 def _content(path: Path) -> bytes | None:
     """The bytes of a file of version 5 to 7, None for one of version 7.3; what is neither is a DataError."""
     try:
@@ -102,40 +80,11 @@ def _content(path: Path) -> bytes | None:
                 return None
             if not head.startswith(b"MATLAB 5.0") or len(head) < _HEADER:
                 raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
-            if path.stat().st_size > _MAX_BYTES:
-                raise DataError(f"must be at most {_MAX_BYTES} bytes", path=path)
+            if path.stat().st_size > MAX_BYTES:
+                raise DataError(f"must be at most {MAX_BYTES} bytes", path=path)
             return head + file.read()
     except OSError as err:
         raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
-
-
-def _check_unpacked_size(path: Path, content: bytes) -> None:
-    """Refuse a file that is small and unpacks to more than memory: count, and keep nothing."""
-    order = "<" if content[126:128] == b"IM" else ">"
-    total, place = 0, _HEADER
-    while place + 8 <= len(content):
-        kind, size = struct.unpack_from(f"{order}II", content, place)
-        place += 8
-        if size > len(content) - place:
-            raise DataError(
-                f"must be whole: {size} bytes are announced, {len(content) - place} are there", path=path
-            )
-        packed = kind == _COMPRESSED
-        total = _count(path, content[place : place + size], total) if packed else total + size
-        if total > _MAX_BYTES:
-            raise DataError(f"must hold at most {_MAX_BYTES} bytes when unpacked", path=path)
-        place += size
-
-
-def _count(path: Path, packed: bytes, total: int) -> int:
-    stream = zlib.decompressobj()
-    try:
-        while packed and total <= _MAX_BYTES:
-            total += len(stream.decompress(packed, _STEP))
-            packed = stream.unconsumed_tail
-    except zlib.error as err:
-        raise _broken(path, err) from err
-    return total
 
 
 def _from_hdf5(path: Path, file: Any, name: str) -> NDArray[Any]:
@@ -149,8 +98,8 @@ def _from_hdf5(path: Path, file: Any, name: str) -> NDArray[Any]:
         for index, reference in np.ndenumerate(references):
             cells[index] = read_dataset_array(path, file, file[reference].name).T
             total += cells[index].nbytes
-            if total > _MAX_BYTES:
-                raise DataError(f"must hold at most {_MAX_BYTES} bytes", path=path, field=name)
+            if total > MAX_BYTES:
+                raise DataError(f"must hold at most {MAX_BYTES} bytes", path=path, field=name)
         return cells
     array = read_dataset_array(path, file, name).T
     if kind == b"char":
