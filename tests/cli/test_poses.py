@@ -124,6 +124,61 @@ def test_synth_names_the_domains(tmp_path: Path) -> None:
     assert "target" in run("poses", "synth", tmp_path / "x.json", "-n", 5, "--domain", "moon", code=2)
 
 
+def test_project_sees_a_motion(tmp_path: Path) -> None:
+    rows = "\n".join("0 90 0 0 0 0" for _ in range(6))
+    names = ["l.up", "l.lo", "l.ft", "r.up", "r.lo", "r.ft"]
+    leg = "JOINT {} {{ OFFSET {} 0 0 JOINT {} {{ OFFSET 0 -40 0 JOINT {} {{ OFFSET 0 -40 0 }} }} }}"
+    legs = [leg.format(names[0], 9, *names[1:3]), leg.format(names[3], -9, *names[4:])]
+    (tmp_path / "walk.bvh").write_text(
+        "HIERARCHY\nROOT r { OFFSET 0 0 0 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation\n"
+        + "\n".join(legs)
+        + "\n}\nMOTION\nFrames: 6\nFrame Time: 0.1\n"
+        + rows,
+        encoding="utf-8",
+    )
+    joints = [f"{side}_{part}" for side in ("left", "right") for part in ("hip", "knee", "ankle")]
+    rig = "\n".join(f'{joint} = "{name}"' for joint, name in zip(joints, names, strict=True))
+    (tmp_path / "rig.toml").write_text(rig, encoding="utf-8")
+    legs_only = Skeleton("legs", joints, [(0, 1), (1, 2), (3, 4), (4, 5)])
+    (tmp_path / "legs.toml").write_text(legs_only.to_toml(), encoding="utf-8")
+    options = ["--rig", tmp_path / "rig.toml", "--skeleton", tmp_path / "legs.toml", "--cameras", 3]
+    options += ["--stride", 2, "--elevation", "0:10", "--azimuth", "-20:20", "--size", 128, "--seed", 4]
+    out = tmp_path / "walk.json"
+    about = run_json("poses", "project", tmp_path / "walk.bvh", out, *options)
+    assert about == {"path": str(out), "poses": 9, "cameras": 3, "skeleton": "legs"}
+    poses = read_poses(out)
+    assert poses.image_size.tolist() == [[128, 128]] * 9
+    assert (poses.keypoints[:, 0, 0] > poses.keypoints[:, 3, 0]).all()  # seen from the front
+    first = out.read_bytes()
+    run("poses", "project", tmp_path / "walk.bvh", out, *options)
+    assert out.read_bytes() == first
+    assert "no source for nose" in run("poses", "project", tmp_path / "walk.bvh", out, *options[:2], code=2)
+    assert "elevation must be LOW:HIGH" in run(
+        "poses", "project", tmp_path / "walk.bvh", out, *options[:2], "--elevation", "up", code=2
+    )
+
+
+def test_datasets_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "lsp.npz").touch()
+    rows = {row["name"]: row for row in run_json("poses", "datasets", "--data-root", tmp_path)}
+    assert rows["lsp"]["found"] == str(tmp_path / "lsp.npz")
+    assert rows["h36m"]["found"] is None
+    assert rows["h36m"]["splits"] == ["train", "test"]
+    assert "vision.imar.ro/human3.6m" in run("poses", "datasets")
+
+
+def test_inspect_and_convert_a_folder(tmp_path: Path) -> None:
+    points = "\n".join(f"{10 + i} {20 + i}" for i in range(68))
+    for frame in (1, 2):
+        path = tmp_path / "video" / "annot" / f"{frame:06}.pts"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}", encoding="utf-8")
+    assert run_json("poses", "inspect", tmp_path / "video")["skeleton"] == "face68"
+    assert run_json("poses", "convert", tmp_path / "video", tmp_path / "faces.json")["poses"] == 2
+    (tmp_path / "empty").mkdir()
+    assert "known data set" in run("poses", "inspect", tmp_path / "empty", code=2)
+
+
 def test_skeletons_are_listed() -> None:
     assert [row["name"] for row in run_json("skeletons")] == list(list_skeletons())
     assert "body13" in run("skeletons")

@@ -37,7 +37,8 @@ class Motion:
     """Joints that move.
 
     Attributes:
-        names: of the K joints; an end site is called after its joint, ``Head_end``.
+        names: of the K joints; an end site is called after its joint, ``Head_end``. One that lies at its joint is
+            left out: it says nothing.
         positions: [N, K, 3] float64, world coordinates in the file's unit.
     """
 
@@ -49,6 +50,7 @@ class Motion:
 class _Joint:
     name: str
     parent: int  # -1: none
+    end: bool
     offset: tuple[float, ...] | None = None
     channels: list[str] = field(default_factory=list)
 
@@ -76,7 +78,8 @@ def read_bvh(path: Path) -> Motion:
     wrong = ~np.isfinite(positions).all(axis=(1, 2))
     if wrong.any():
         raise DataError("positions must be finite", path=path, record=int(wrong.argmax()))
-    return Motion(tuple(joint.name for joint in joints), positions)
+    kept = [index for index, joint in enumerate(joints) if not joint.end or any(joint.offset or ())]
+    return Motion(tuple(joints[index].name for index in kept), positions[:, kept])
 
 
 def _hierarchy(path: Path, text: str) -> list[_Joint]:
@@ -107,7 +110,7 @@ def _hierarchy(path: Path, text: str) -> list[_Joint]:
             if not name or any(joint.name == name for joint in joints) or len(joints) >= _MAX_JOINTS:
                 raise fail(f"must have at most {_MAX_JOINTS} joints of different names, got {name!r}")
             open_joints.append(len(joints))
-            joints.append(_Joint(name, parent))
+            joints.append(_Joint(name, parent, word == "End"))
         elif not open_joints:
             raise fail(f"must start with ROOT, got {word!r}")
         elif word == "OFFSET":

@@ -1,15 +1,14 @@
-"""MATLAB files: version 5 to 7 through SciPy, version 7.3 (which is HDF5) through h5py."""
+"""MATLAB files: version 5 to 7, and version 7.3, which is HDF5, through h5py."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flexpose.errors import DataError, ResourceError
 from flexpose.poses.formats.hdf5 import open_hdf5, read_dataset_array
+from flexpose.poses.formats.mat5 import MAX_BYTES, read_variables, variable_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["array_of", "mat_variables", "read_mat"]
 
-_MAX_BYTES = 1 << 30
-_COMPRESSED = 15
-_STEP = 1 << 20
+_HEADER = 128
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -33,22 +30,18 @@ def mat_variables(path: Path) -> frozenset[str]:
         ResourceError: the file cannot be read.
         UsageError: it is of version 7.3, and h5py is not installed.
     """
-    if _is_hdf5(path):
+    content = _content(path)
+    if content is None:
         with open_hdf5(path) as file:
             return frozenset(map(str, file))
-    from scipy.io import whosmat
-
-    try:
-        return frozenset(name for name, _, _ in whosmat(path))
-    except Exception as err:  # a parser of foreign bytes raises what it likes
-        raise _broken(path, err) from err
+    return variable_names(path, content)
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read variables of a file.
 
-    Structs are objects with their fields as attributes, cells are arrays of objects, as in SciPy with
-    ``struct_as_record=False``. Of version 7.3, numbers, text and cells of them are read.
+    Cells are arrays of objects, and structs arrays of dicts by field. Of version 7.3, numbers, text and cells of
+    them are read.
 
     Args:
         path: the file.
@@ -58,20 +51,15 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         By name, arrays with MATLAB's own order of axes.
 
     Raises:
-        DataError: not a MATLAB file, cut off, or its content grows beyond 1 GiB when it is unpacked.
+        DataError: not a MATLAB file, cut off, or too large when it is unpacked.
         ResourceError: the file cannot be read.
         UsageError: it is of version 7.3, and h5py is not installed.
     """
-    if _is_hdf5(path):
+    content = _content(path)
+    if content is None:
         with open_hdf5(path) as file:
             return {name: _from_hdf5(path, file, name) for name in names if name in file}
-    from scipy.io import loadmat
-
-    _check_unpacked_size(path)
-    try:
-        return dict(loadmat(path, variable_names=list(names), struct_as_record=False))
-    except Exception as err:  # a parser of foreign bytes raises what it likes
-        raise _broken(path, err) from err
+    return read_variables(path, content, names)
 
 
 def array_of(path: Path, variables: dict[str, Any], name: str) -> NDArray[Any]:
@@ -83,52 +71,20 @@ def array_of(path: Path, variables: dict[str, Any], name: str) -> NDArray[Any]:
     return array
 
 
-def _broken(path: Path, err: Exception) -> DataError:
-    return DataError(f"must be a MATLAB file, whole: {type(err).__name__}: {err}", path=path)
-
-
-def _is_hdf5(path: Path) -> bool:
-    """Whether a MATLAB file is one of version 7.3; what is neither is a DataError."""
+def _content(path: Path) -> bytes | None:
+    """The bytes of a file of version 5 to 7, None for one of version 7.3; what is neither is a DataError."""
     try:
         with path.open("rb") as file:
             head = file.read(520)
+            if head[512:520] == _HDF5_MAGIC or head[:8] == _HDF5_MAGIC:
+                return None
+            if not head.startswith(b"MATLAB 5.0") or len(head) < _HEADER:
+                raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
+            if path.stat().st_size > MAX_BYTES:
+                raise DataError(f"must be at most {MAX_BYTES} bytes", path=path)
+            return head + file.read()
     except OSError as err:
         raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
-    if head[512:520] == _HDF5_MAGIC or head[:8] == _HDF5_MAGIC:
-        return True
-    if not head.startswith(b"MATLAB 5.0") or len(head) < 128:
-        raise DataError("must be a MATLAB file of version 5 to 7.3", path=path)
-    return False
-
-
-def _check_unpacked_size(path: Path) -> None:
-    """Refuse a file that is small and unpacks to more than memory: count, and keep nothing."""
-    total = 0
-    with path.open("rb") as file:
-        order = "<" if file.read(128)[126:128] == b"IM" else ">"
-        while len(tag := file.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            left = path.stat().st_size - file.tell()
-            if size > left:
-                raise DataError(f"must be whole: {size} bytes are announced, {left} are there", path=path)
-            if kind != _COMPRESSED:
-                total += size
-                file.seek(size, 1)
-            else:
-                total = _count(path, file.read(size), total)
-            if total > _MAX_BYTES:
-                raise DataError(f"must hold at most {_MAX_BYTES} bytes when unpacked", path=path)
-
-
-def _count(path: Path, packed: bytes, total: int) -> int:
-    stream = zlib.decompressobj()
-    try:
-        while packed and total <= _MAX_BYTES:
-            total += len(stream.decompress(packed, _STEP))
-            packed = stream.unconsumed_tail
-    except zlib.error as err:
-        raise _broken(path, err) from err
-    return total
 
 
 def _from_hdf5(path: Path, file: Any, name: str) -> NDArray[Any]:
@@ -142,8 +98,8 @@ def _from_hdf5(path: Path, file: Any, name: str) -> NDArray[Any]:
         for index, reference in np.ndenumerate(references):
             cells[index] = read_dataset_array(path, file, file[reference].name).T
             total += cells[index].nbytes
-            if total > _MAX_BYTES:
-                raise DataError(f"must hold at most {_MAX_BYTES} bytes", path=path, field=name)
+            if total > MAX_BYTES:
+                raise DataError(f"must hold at most {MAX_BYTES} bytes", path=path, field=name)
         return cells
     array = read_dataset_array(path, file, name).T
     if kind == b"char":

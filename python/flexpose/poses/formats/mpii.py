@@ -34,18 +34,18 @@ def add(path: Path, out: Gathered) -> None:
     Raises:
         DataError: not such a file, or a point has no number from 0 to 15, a second one, or no coordinates.
     """
-    release = next(_structs(read_mat(path, ["RELEASE"]).get("RELEASE")), None)
-    pictures = list(_structs(getattr(release, "annolist", None)))
+    release = next(_structs(read_mat(path, ["RELEASE"]).get("RELEASE")), {})
+    pictures = list(_structs(release.get("annolist")))
     if not pictures:
         raise DataError("must hold annolist, a list of pictures", path=path, field="RELEASE")
-    acts = list(_structs(getattr(release, "act", None)))
+    acts = list(_structs(release.get("act")))
     keypoints, visibility, labels = [], [], []
     for record, picture in enumerate(pictures):
-        for person in _structs(getattr(picture, "annorect", None)):
+        for person in _structs(picture.get("annorect")):
             points = [
                 point
-                for list_of in _structs(getattr(person, "annopoints", None))
-                for point in _structs(getattr(list_of, "point", None))
+                for list_of in _structs(person.get("annopoints"))
+                for point in _structs(list_of.get("point"))
             ]
             if not points:
                 continue
@@ -57,15 +57,15 @@ def add(path: Path, out: Gathered) -> None:
                 continue
             keypoints.append(pose[:, :2])
             visibility.append(pose[:, 2])
-            labels.append(_text(getattr(acts[record], "cat_name", "")) if record < len(acts) else "")
+            labels.append(_text(acts[record].get("cat_name", "")) if record < len(acts) else "")
     shape = (-1, _JOINTS)
     out.add(path, np.reshape(keypoints, (*shape, 2)), np.reshape(visibility, shape), labels=labels)
 
 
 def _fill(pose: np.ndarray[Any, np.dtype[np.float64]], points: list[Any]) -> None:
     for point in points:
-        joint = _number(getattr(point, "id", None))
-        x, y = (_number(getattr(point, name, None)) for name in ("x", "y"))
+        joint = _number(point.get("id"))
+        x, y = (_number(point.get(name)) for name in ("x", "y"))
         if joint is None or joint not in range(_JOINTS):
             raise ValueError(f"id must be 0 to {_JOINTS - 1}, got {joint}")
         if x is None or y is None or not np.isfinite((x, y)).all():
@@ -73,15 +73,13 @@ def _fill(pose: np.ndarray[Any, np.dtype[np.float64]], points: list[Any]) -> Non
         row = pose[int(joint)]
         if row[2]:
             raise ValueError(f"point {joint:g} must come once, got it twice")
-        row[:] = x - 0.5, y - 0.5, 1 if _number(getattr(point, "is_visible", None)) == 0 else 2
+        row[:] = x - 0.5, y - 0.5, 1 if _number(point.get("is_visible")) == 0 else 2
 
 
-def _structs(value: Any) -> Iterator[Any]:
+def _structs(value: Any) -> Iterator[dict[str, Any]]:
     """The structs of a MATLAB value: none if it is missing, empty or something else."""
     if isinstance(value, np.ndarray) and value.dtype == object:
-        for item in value.ravel():
-            if hasattr(item, "_fieldnames"):
-                yield item
+        yield from (item for item in value.ravel() if isinstance(item, dict))
 
 
 def _number(value: Any) -> float | None:
