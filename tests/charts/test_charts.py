@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flexpose.charts import Chart, Series, chart_svg, save_png
 from flexpose.charts.svg import ticks
@@ -100,7 +101,8 @@ def test_png_is_the_same_each_time(tmp_path: Path) -> None:
     data = (tmp_path / "a.png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert data == (tmp_path / "b.png").read_bytes()
-    image = np.asarray(__import__("PIL.Image").Image.open(tmp_path / "a.png").convert("L"))
+    with Image.open(tmp_path / "a.png") as opened:
+        image = np.asarray(opened.convert("L"))
     assert image.shape[1] > 1000  # two charts a row
     assert image.std() > 10
 

@@ -72,16 +72,18 @@ def test_numbers_are_those_of_sample_and_evaluate(made: Made) -> None:
     headers, rows = expected.cells()
     tables = [table for table in Page(made.html).tables if table[0][0] == "metric"]
     assert len(tables) == 2  # of the adapted generator and of its source
-    found = {row[0].split(" (")[0]: row[1:] for row in tables[0]}
+    found = {row[0].rstrip(" ↓↑≈"): [cell.replace("±", "+-") for cell in row[1:]] for row in tables[0]}
     assert found["metric"] == [*(row[0] for row in rows), "generator before adaptation"]
     assert len(rows) == 8
     for index, header in enumerate(headers[1:], 1):
         assert found[header][:-1] == [row[index] for row in rows], header
     overview = Page(made.html).tables[0]
     assert overview[1][0] == EVIL
-    assert overview[1][-3:] == [rows[0][headers.index(name)] for name in ("FD", "P", "R")]
+    assert [cell.replace("±", "+-") for cell in overview[1][-3:]] == [
+        rows[0][headers.index(name)] for name in ("FD", "P", "R")
+    ]
     # The source before adaptation is the source run itself: the same noise, the same poses.
-    assert found["FD"][-1] == tables[1][2][1]
+    assert found["FD"][-1] == tables[1][2][1].replace("±", "+-")
 
 
 def test_same_seed_same_page(made: Made, tmp_path: Path) -> None:
@@ -107,8 +109,10 @@ def test_pictures_are_files_too(made: Made) -> None:
     ]
     assert names >= {f"{run}-{part}.png" for part in [*parts, "nearest-guide-pose"]} | {"tsne.png"}
     for path in made.pictures.iterdir():
-        assert np.asarray(Image.open(path).convert("L")).std() > 1, path.name
-    assert Image.open(made.pictures / f"{run}-triples.png").size == (3 * 17 - 1, 3 * 17 - 1)
+        with Image.open(path) as image:
+            assert np.asarray(image.convert("L")).std() > 1, path.name
+    with Image.open(made.pictures / f"{run}-triples.png") as image:
+        assert image.size == (3 * 17 - 1, 3 * 17 - 1)
 
 
 def test_triples_share_their_noise(made: Made) -> None:
