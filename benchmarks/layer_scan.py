@@ -38,9 +38,15 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
         {"poses": 300, "per": "set", "seeds": 3, "layers": "each;1,3;3,5;all"},
     ),
     "shots-descent": (
-        "16 guide poses, each with an augmentation of its own, 60 steps of gradient descent",
+        "16 guide poses, each with an augmentation of its own, 40 steps of gradient descent",
         True,
-        {"way": "descent", "iterations": 60, "seeds": 2},
+        {
+            "way": "descent",
+            "iterations": 40,
+            "seeds": 2,
+            "layers": "each",
+            "augment": ("global", "local", "scale"),
+        },
     ),
 }
 

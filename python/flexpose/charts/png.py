@@ -81,7 +81,7 @@ def _draw(axes: Any, chart: Chart) -> None:
     else:
         axes.set_ylim(*((10**y_low, 10**y_high) if chart.log_y else (y_low, y_high)))
     if chart.equal:
-        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_aspect("equal", adjustable="box")
     if chart.bare:
         axes.set_xticks([])
         axes.set_yticks([])

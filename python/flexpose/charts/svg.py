@@ -46,7 +46,7 @@ def ticks(low: float, high: float, about: int = _TICKS) -> list[float]:
     """Round numbers within low to high, near `about` of them, 1, 2 or 5 times a power of ten apart."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
+    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.75)
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -107,7 +107,10 @@ def _axes(
     left, top, width, tall = box
     bottom, right = top + tall, left + width
     parts = []
+    whole = all(float(x).is_integer() for series in chart.series for x in series.x)
     for value in [] if chart.bare else ticks(*x_limits):
+        if whole and not math.isclose(value, round(value)):
+            continue  # there is no round, step or layer between two
         x = to_x(value)
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 14:.1f}" text-anchor="middle">{_number(value)}</text>')

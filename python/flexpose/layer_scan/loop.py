@@ -159,6 +159,8 @@ def _scan(
     hint = "go on by the same command with --resume" if run is not None else "name a folder by --out to go on"
     for number, cell in enumerate(cells):
         kept = done.get(cell.key)
+        if kept is None and cell.name == ENCODED and cells[number + 1].key in done:
+            continue  # an earlier call found that the source tells no codes
         if kept is None:
             if pool is None or pool[0] != cell.seed:
                 pool = cell.seed, Pool.draw(networks, needed, cell.seed)

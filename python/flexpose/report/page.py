@@ -60,7 +60,9 @@ def table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
         for row in rows
     ]
-    inside = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
+    inside = element(
+        "table", element("caption", element("span", caption)), element("thead", head), element("tbody", *body)
+    )
     return element("div", inside, class_="scroll", role="region", tabindex=0, aria_label=caption)
 
 

@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _GALLERY_COLUMNS = 6
+_AIMS = {"lower": "↓", "higher": "↑", "real": "≈"}
 
 
 @dataclass
@@ -92,7 +93,7 @@ def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
             values = found.evaluation.row("generated").values
             by_key = {metric.key: metric for metric in METRICS}
             figures = [
-                values[key].format(by_key[key].factor, by_key[key].digits)
+                _plus_minus(values[key].format(by_key[key].factor, by_key[key].digits))
                 for key in ("fd", "precision", "recall")
             ]
         rows.append(
@@ -111,16 +112,21 @@ def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
 def evaluation_table(evaluation: EvaluationReport) -> Html:
     """A row a metric, a column a set of poses."""
     headers, lines = evaluation.cells()
-    aims = {metric.title: metric.aim for metric in METRICS}
-    rows = []
-    for index, title in enumerate(headers[1:], 1):
-        aim = f" ({aims[title]})" if title in aims else ""
-        rows.append([f"{title}{aim}", *(line[index] for line in lines)])
+    aims = {metric.title: _AIMS[metric.better] for metric in METRICS}
+    rows = [
+        [f"{title} {aims.get(title, '')}".rstrip(), *(_plus_minus(line[index]) for line in lines)]
+        for index, title in enumerate(headers[1:], 1)
+    ]
     return table(
-        "Distances to the target poses: value +- standard deviation",
+        "Distances to the target poses, value ± standard deviation. ↓ less is better, ↑ more is better, ≈ the nearer "
+        "to the real target's own value the better.",
         ["metric", *(line[0] for line in lines)],
         rows,
     )
+
+
+def _plus_minus(text: str) -> str:
+    return text.replace(" +- ", " ± ")
 
 
 def _tiles(tiles: Tiles, caption: str, *, pairs: bool = False) -> Html:
@@ -242,7 +248,7 @@ def tsne_section(chart: Chart, pictures: Pictures) -> list[Html]:
     return [
         element("h2", "t-SNE", id="tsne"),
         element("p", "All sets are placed at once, on one scale; near points are similar poses."),
-        element("div", chart_figure(chart), class_="charts"),
+        element("div", chart_figure(chart), class_="charts wide"),
     ]
 
 

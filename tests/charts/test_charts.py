@@ -1,0 +1,127 @@
+"""Charts: where points land, what a log axis shows, escaping, and the same chart as PNG."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flexpose.charts import Chart, Series, chart_svg, save_png
+from flexpose.charts.svg import ticks
+from flexpose.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SVG = "{http://www.w3.org/2000/svg}"
+LINE = Series("one", (1.0, 2.0, 4.0), (10.0, 20.0, 15.0), y_spread=(1.0, 0.0, 2.0))
+
+
+def marks(svg: str) -> list[tuple[float, float]]:
+    found = re.findall(r'<g class="s\d" transform="translate\(([\d.-]+) ([\d.-]+)\)', svg)
+    return [(float(x), float(y)) for x, y in found]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-3.0, 7.2, [-2, 0, 2, 4, 6]),
+        (0.013, 0.021, [0.014, 0.016, 0.018, 0.02]),
+        (100.0, 1100.0, [200, 400, 600, 800, 1000]),
+    ],
+)
+def test_ticks_are_round_and_inside(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_points_lie_in_proportion() -> None:
+    svg = chart_svg(Chart("t", "x", "y", (LINE,)))
+    (x0, y0), (x1, y1), (x2, y2) = marks(svg)
+    assert (x2 - x0) / (x1 - x0) == pytest.approx(3.0, abs=0.01)
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(0.5, abs=0.01)
+    assert y1 < y2 < y0  # up is more
+
+
+def test_log_axis_and_named_rows() -> None:
+    series = Series("s", (0.0, 1.0, 2.0), (1.0, 10.0, 1000.0))
+    (_, y0), (_, y1), (_, y2) = marks(chart_svg(Chart("t", "x", "y", (series,), log_y=True)))
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(3.0, abs=0.02)
+    rows = Series("s", (1.0, 2.0), (0.0, 1.0), kind="points")
+    svg = chart_svg(Chart("t", "x", "", (rows,), y_names=("first", "second")))
+    assert marks(svg)[0][1] < marks(svg)[1][1]
+    assert svg.index(">first<") < svg.index(">second<")
+
+
+def test_equal_axes_have_one_unit() -> None:
+    series = Series("s", (0.0, 100.0, 0.0), (0.0, 0.0, 100.0), kind="points")
+    (x0, y0), (x1, _), (_, y2) = marks(chart_svg(Chart("t", "", "", (series,), equal=True, bare=True)))
+    assert x1 - x0 == pytest.approx(y0 - y2, abs=0.2)
+
+
+def test_no_tick_lies_between_two_rounds() -> None:
+    svg = chart_svg(Chart("t", "round", "y", (Series("s", (1.0, 2.0), (0.5, 0.25)),)))
+    assert ">1<" in svg
+    assert ">1.5<" not in svg
+
+
+def test_svg_is_well_formed_and_escapes() -> None:
+    evil = '</text><script>alert("1")</script>&'
+    chart = Chart(evil, evil, evil, (Series(evil, (1.0,), (0.0,), kind="points"),), y_names=(evil,))
+    root = ET.fromstring(chart_svg(chart))
+    assert root.get("role") == "img"
+    assert evil in str(root.get("aria-label"))
+    assert {element.tag for element in root.iter()} <= {
+        f"{SVG}{tag}" for tag in ("svg", "text", "path", "g", "circle")
+    }
+    assert [element.text for element in root.iter(f"{SVG}text")].count(evil) == 3
+
+
+def test_marks_of_all_series_differ() -> None:
+    series = tuple(Series(str(n), (float(n),), (float(n),), kind="points") for n in range(16))
+    svg = chart_svg(Chart("t", "x", "y", series))
+    drawn = re.findall(r'<g class="(s\d)"[^>]*>(.*?)</g>', svg)
+    assert len(drawn) == len(set(drawn)) == 16
+
+
+def test_png_is_the_same_each_time(tmp_path: Path) -> None:
+    charts = [
+        Chart("t", "x", "y", (LINE,), log_y=True),
+        Chart("r", "x", "", (Series("s", (1.0,), (0.0,), kind="points"),), y_names=("row",)),
+        Chart("e", "", "", (Series("a", (0.0, 1.0), (0.0, 5.0)), LINE), equal=True, bare=True),
+    ]
+    for name in ("a.png", "b.png"):
+        save_png(tmp_path / name, charts)
+    data = (tmp_path / "a.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert data == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as opened:
+        image = np.asarray(opened.convert("L"))
+    assert image.shape[1] > 1000  # two charts a row
+    assert image.std() > 10
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UsageError, match=r"matplotlib is not installed: install the extra \[report\]"):
+        save_png(tmp_path / "a.png", [Chart("t", "x", "y", (LINE,))])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_charts_are_refused() -> None:
+    with pytest.raises(UsageError, match="y must have 2 values as x, got 1"):
+        Series("s", (1.0, 2.0), (1.0,))
+    with pytest.raises(UsageError, match="y_spread must have 2 values"):
+        Series("s", (1.0, 2.0), (1.0, 2.0), y_spread=(1.0,))
+    with pytest.raises(UsageError, match="'s' must be finite"):
+        Series("s", (1.0,), (math.nan,))
+    with pytest.raises(UsageError, match="must have a point"):
+        Chart("t", "x", "y", ())
+    with pytest.raises(UsageError, match="not above 0"):
+        Chart("t", "x", "y", (Series("s", (1.0,), (0.0,)),), log_y=True)
