@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..adapt.adapter import read_adapter
+from ..adapt.unlearned import UnlearnedSampler
 from ..errors import DataError, UsageError
 from ..sample.loop import Sampler, load_sampler
 
@@ -105,6 +106,10 @@ def _run(path: Path, name: str, source: str | PathLike[str] | None, beta: str | 
             raise UsageError(f"{path}: expected a run of adapt, pretrain or train-beta, got none of these")
         return Run(path, name, "log", None, {}, logs)
     sampler = load_sampler(path, source=source, beta=beta)
+    if isinstance(sampler, UnlearnedSampler):
+        raise UsageError(
+            f"{path}: has no generator; ways of not learning stand beside every run that guide poses are given for"
+        )
     if sampler.transfer is None:
         return Run(path, name, "source", sampler, {}, logs)
     return Run(path, name, "adapted", sampler, dict(read_adapter(path)[1].get("facts", {})), logs)
