@@ -6,6 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from flexpose.adapt.pairing import centred, match_poses
 
@@ -49,6 +50,20 @@ def test_own_poses_find_themselves() -> None:
     poses = np.random.default_rng(4).standard_normal((20, 13, 2)).astype(np.float32)
     order = np.random.default_rng(5).permutation(20)
     np.testing.assert_array_equal(order[match_poses(poses, poses[order])], np.arange(20))
+
+
+def test_many_are_matched_in_parts() -> None:
+    rng = np.random.default_rng(7)
+    targets, candidates = rng.standard_normal((1203, 9, 2)), rng.standard_normal((1500, 9, 2))
+    found = match_poses(targets, candidates)
+    assert len(set(found.tolist())) == 1203
+    assert found.max() < 1500
+    a, b = centred(targets), centred(candidates)
+    every = ((a[:, None] - b[None]) ** 2).sum(2)
+    best = every[linear_sum_assignment(every)].sum()
+    assert best < every[np.arange(1203), found].sum() < 1.25 * best
+    # The parts are interleaved: every second target has every second candidate.
+    np.testing.assert_array_equal(found % 2, np.arange(1203) % 2)
 
 
 def test_centred() -> None:
