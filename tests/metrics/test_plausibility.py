@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from flexpose.errors import UsageError
+from flexpose.errors import DataError, UsageError
 from flexpose.metrics import KinematicLimits, implausible_rate
-from flexpose.skeleton import Skeleton
+from flexpose.skeleton import Skeleton, load_skeleton
 
 ROD = Skeleton("rod", ("a", "b", "c"), ((0, 1), (1, 2)))
 
@@ -89,3 +91,21 @@ def test_wrong_arguments_are_named() -> None:
         implausible_rate(reference, ROD, reference, widen=-1)
     with pytest.raises(UsageError, match=r"reference must be \[N, 3, 2\]"):
         implausible_rate(reference, ROD, reference[:, :2])
+
+
+def test_limits_come_back_from_their_numbers() -> None:
+    skeleton = load_skeleton("body13")
+    poses = np.random.default_rng(0).standard_normal((50, 13, 2))
+    limits = KinematicLimits.from_reference(poses, skeleton)
+    values = json.loads(json.dumps(limits.to_dict()))
+    again = KinematicLimits.from_dict(values, skeleton)
+    others = np.random.default_rng(1).standard_normal((200, 13, 2))
+    np.testing.assert_array_equal(again.violated(others), limits.violated(others))
+    for spoilt in (
+        {k: v for k, v in values.items() if k != "ratio_low"},
+        values | {"ratio_high": values["ratio_high"][1:]},
+        values | {"angle_reach": [float("nan")] * len(values["angle_reach"])},
+        values | {"angle_center": "wide"},
+    ):
+        with pytest.raises(DataError, match="limits must"):
+            KinematicLimits.from_dict(spoilt, skeleton)

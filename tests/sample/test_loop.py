@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from flexpose.adapt import read_adapter
+from flexpose.adapt.adapter import save_adapter
 from flexpose.checkpoint import read_header
 from flexpose.errors import DataError, Interrupted, UsageError
+from flexpose.metrics import KinematicLimits
 from flexpose.models import Generator, Regressor, RegressorConfig
 from flexpose.poses import read_poses
 from flexpose.pretrain import load_beta, load_generator, pretrain
@@ -115,6 +117,57 @@ def test_random_state_of_the_process_does_not_matter(adapted: Path, many: PoseSe
     before = torch.get_rng_state()
     np.testing.assert_array_equal(sample(adapted, config()).keypoints, many.keypoints[:100])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def limited(
+    run: Path, adapted: Path, generator_header: dict[str, Any], quantile: float, poses: PoseSet
+) -> Path:
+    """The same adapter with limits that some of these poses of it do not stay within."""
+    transfer, header = read_adapter(adapted)
+    normalized = poses.keypoints / 128 - 1
+    limits = KinematicLimits.from_reference(normalized, poses.skeleton, tail=quantile, widen=0.0)
+    source = (adapted / header["source"]).resolve()
+    save_adapter(
+        run / "adapter.safetensors",
+        transfer,
+        source_hash=generator_header["hash"],
+        source=source,
+        facts={"nearest_shot": 0.5, "note": 1},
+        limits=limits,
+    )
+    return run
+
+
+def test_samples_beyond_the_adapters_limits_are_left_out(
+    tmp_path: Path, adapted: Path, source: Path, many: PoseSet
+) -> None:
+    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
+    sampler = load_sampler(run)
+    assert sampler.limits is not None
+    drawing = load_generator(source)[1]
+    bad = sampler.limits.violated(drawing.reframed(many.keypoints.astype(np.float64) / 128 - 1))
+    assert 0.05 < bad.mean() < 0.95
+    kept = many.keypoints[~bad]
+    count = len(kept)
+    got = sample(run, config(n=count), tmp_path / "out.json").keypoints
+    np.testing.assert_array_equal(got, kept)
+    info = json.loads((tmp_path / "out.json.info.json").read_text())
+    assert info["drawn"] > info["kept"] == count
+    assert info["variety"] == {"nearest_shot": 0.5}
+    # All of them if that is asked for, and at another strength, where the limits are not the target's.
+    np.testing.assert_array_equal(sample(run, config(n=200, plausible=False)).keypoints, many.keypoints)
+    assert load_sampler(run, strength=0.5).limits is None
+
+
+def test_limits_that_keep_next_to_nothing_are_told(
+    tmp_path: Path, adapted: Path, source: Path, many: PoseSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flexpose.sample import loop
+
+    monkeypatch.setattr(loop, "_CHUNK", 128)
+    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.49, many)
+    with pytest.raises(DataError, match="only 0 of 128 samples stay within the adapter's ranges"):
+        sample(run, config(n=10))
 
 
 def test_strength_goes_from_the_source_to_the_target(adapted: Path, source: Path, many: PoseSet) -> None:

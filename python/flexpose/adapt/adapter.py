@@ -15,9 +15,11 @@ from ..zoo import source_file, source_reference
 if TYPE_CHECKING:
     from os import PathLike
 
+    from ..metrics import KinematicLimits
     from ..models import Generator
 
 __all__ = [
+    "VARIETY",
     "adapter_file",
     "export_adapter",
     "load_transfer",
@@ -25,6 +27,10 @@ __all__ = [
     "read_adapter",
     "save_adapter",
 ]
+
+VARIETY = ("nearest_shot", "nearest_sample", "nearest_shot_of_shots")
+"""Facts of an adapter, in frame units: median distances of samples to their nearest guide pose, of samples to the nearest
+other one, and of guide poses to the nearest other one."""
 
 
 def adapter_file(path: str | PathLike[str]) -> Path:
@@ -34,9 +40,15 @@ def adapter_file(path: str | PathLike[str]) -> Path:
 
 
 def save_adapter(
-    path: str | PathLike[str], transfer: Transfer, *, source_hash: str, source: Path, facts: dict[str, Any]
+    path: str | PathLike[str],
+    transfer: Transfer,
+    *,
+    source_hash: str,
+    source: Path,
+    facts: dict[str, Any],
+    limits: KinematicLimits | None = None,
 ) -> None:
-    """Publish tau with the hash of its source and where that source lay."""
+    """Publish tau with the hash of its source, where that source lay, and what samples have to stay within."""
     tensors = transfer.state_dict()
     header = {
         "kind": "adapter",
@@ -49,6 +61,8 @@ def save_adapter(
         "hash": content_hash(tensors),
         "facts": facts,
     }
+    if limits is not None:
+        header["limits"] = limits.to_dict()
     save_tensors(path, tensors, header)
 
 

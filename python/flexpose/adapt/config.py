@@ -27,12 +27,15 @@ class AdaptConfig:
     form: TransferForm = "equalized"
     start: Literal["least-squares", "identity"] = "least-squares"
     rounds: int = (
-        2  # of the least squares: drawn poses are compared with those asked for, and it is solved again
+        3  # of the least squares: drawn poses are compared with those asked for, and it is solved again
     )
     mixed: int = 3000  # |T*|, training poses beside the guide poses
     variation: float = (
         1.0  # of the source's own turns of bones, added to the mixed poses; 0 is the paper's Pose-mixup
     )
+    # Samples are kept whose bone ratios and joint angles stay within the guide poses' own ranges, widened by this share
+    # of them; the rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
+    plausible: float = 0.35
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"
@@ -55,7 +58,7 @@ class AdaptConfig:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.start == "identity" and self.iterations == 0:
             raise ConfigError('iterations must be > 0 where start is "identity", got 0')
-        for name in ("mixed", "seed", "iterations", "rounds", "variation"):
+        for name in ("mixed", "seed", "iterations", "rounds", "variation", "plausible"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:

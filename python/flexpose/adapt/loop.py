@@ -22,7 +22,7 @@ from ..checkpoint import (
 )
 from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
-from ..metrics import frechet_distance, nearest_shot_distances
+from ..metrics import KinematicLimits, frechet_distance, nearest_shot_distances
 from ..models import Prefix, Transfer
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..pretrain.data import images_to_tensor
@@ -31,7 +31,7 @@ from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, map_codes, read_keypoints
 from ..zoo import source_file
-from .adapter import save_adapter
+from .adapter import VARIETY, save_adapter
 from .features import Gamma
 from .guards import shot_warnings
 from .least_squares import LeastSquares
@@ -55,6 +55,7 @@ _GRID = 36
 _MEASURED = 256
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
+_LEAST_PLAUSIBLE = 0.15
 
 
 class _Bank:
@@ -194,7 +195,7 @@ def adapt(
         RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
         StopSignal() as stop,
     ):
-        poses, codes, transfer, found = _prepare(
+        poses, codes, transfer, limits, found = _prepare(
             generator, regressor, drawing, framed, config, dtype, stop, progress
         )
         optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
@@ -236,9 +237,11 @@ def adapt(
             _publish_grid(run, f"grid-{name}.png", images.transpose(0, 2, 3, 1))
         final = Path(run_dir) / "adapter.safetensors"
         facts = {"config": config_dict(config), "shots": framed.content_hash, "num_shots": len(framed)}
-        facts |= _variety(generator, regressor, drawing, transfer, framed, config, dtype)
+        facts |= _variety(generator, regressor, drawing, transfer, framed, limits, config, dtype)
         where = source_path / "generator.safetensors" if source_path.is_dir() else source_path
-        save_adapter(final, transfer, source_hash=str(header["hash"]), source=where, facts=facts)
+        save_adapter(
+            final, transfer, source_hash=str(header["hash"]), source=where, facts=facts, limits=limits
+        )
     return final
 
 
@@ -248,6 +251,7 @@ def _variety(
     drawing: Drawing,
     transfer: Transfer,
     framed: FramedPoses,
+    limits: KinematicLimits | None,
     config: AdaptConfig,
     dtype: Any,
 ) -> dict[str, float]:
@@ -255,20 +259,29 @@ def _variety(
     z = latents(_MEASURED, generator.config.z_dim, config.seed)
     images = draw_images(generator, map_codes(generator, z), transfer=transfer, dtype=dtype)
     poses = drawing.reframed(read_keypoints(beta, images, dtype=dtype))
+    good = np.ones(len(poses), bool) if limits is None else ~limits.violated(poses)
+    poses = poses[good] if good.sum() >= 2 else poses
     half = len(poses) // 2
     shots = framed.normalized
     own = [nearest_shot_distances(shots[i : i + 1], np.delete(shots, i, 0))[0] for i in range(len(shots))]
-    figures = {
-        "nearest_shot": np.median(nearest_shot_distances(poses, shots)),
-        "nearest_sample": np.median(nearest_shot_distances(poses[:half], poses[half:])),
-        "nearest_shot_of_shots": np.median(own),
-    }
-    return {name: round(float(value), 4) for name, value in figures.items()}
+    figures = (
+        np.median(nearest_shot_distances(poses, shots)),
+        np.median(nearest_shot_distances(poses[:half], poses[half:])),
+        np.median(own),
+    )
+    return {name: round(float(value), 4) for name, value in zip(VARIETY, figures, strict=True)}
 
 
 def _publish_grid(run: RunFolder, name: str, images: NDArray[np.uint8]) -> None:
     with run.publish(name) as path:
         path.write_bytes(encode_png(image_grid(np.ascontiguousarray(images), 9)))
+
+
+def _limits(guides: NDArray[np.float32], drawing: Drawing, config: AdaptConfig) -> KinematicLimits | None:
+    """What samples have to stay within; None if the settings or the skeleton have no limits."""
+    if config.plausible == 0 or not drawing.skeleton.bones:
+        return None
+    return KinematicLimits.from_reference(guides, drawing.skeleton, tail=0.0, widen=config.plausible)
 
 
 def _prepare(
@@ -280,15 +293,16 @@ def _prepare(
     dtype: Any,
     stop: StopSignal,
     progress: Progress,
-) -> tuple[NDArray[np.float32], Tensor, Transfer, dict[str, Any]]:
-    """(T u T*, a code for each pose, the tau to begin with, what is logged of it)."""
+) -> tuple[NDArray[np.float32], Tensor, Transfer, KinematicLimits | None, dict[str, Any]]:
+    """(T u T*, a code for each pose, the tau to begin with, limits of samples, what is logged of it)."""
     guides = _guide_poses(framed, drawing, config)
+    limits = _limits(guides, drawing, config)
     layers = config.layers or tuple(range(1, generator.num_layers + 1))
     if config.start == "identity":
         mixes = _mixed_poses(guides, drawing, config, progress)
         poses = _joined(guides, mixes)
         codes = _paired_codes(generator, beta, guides, poses, mixes, config, dtype)
-        return poses, codes, Transfer.for_generator(generator, layers, form=config.form), {}
+        return poses, codes, Transfer.for_generator(generator, layers, form=config.form), None, {}
     progress.start("solve", config.rounds + 2)
     solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
     progress.advance(1)
@@ -306,7 +320,8 @@ def _prepare(
             skeleton=drawing.skeleton,
             strength=config.variation,
         )
-        poses = np.concatenate([guides, drawing.reframed(varied).astype(np.float32)])
+        whole = drawing.reframed(varied).astype(np.float32)
+        poses = np.concatenate([guides, whole if limits is None else whole[~limits.violated(whole)]])
     else:
         poses = _joined(guides, _mixed_poses(guides, drawing, config, progress))
     distances: list[float] = []
@@ -316,9 +331,25 @@ def _prepare(
         progress.advance(1 + len(distances), fd=distance)
         stop.check("nothing was written")
 
+    shares: list[float] = []
+
+    def kept(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
+        whole = drawing.reframed(drawn)
+        if limits is None:
+            return whole
+        good = ~limits.violated(whole)
+        shares.append(round(float(good.mean()), 3))
+        return whole[good] if shares[-1] >= _LEAST_PLAUSIBLE else whole
+
     transfer, codes = solver.fit(
-        poses, layers, form=config.form, rounds=config.rounds, framed=drawing.reframed, report=report
+        poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
     )
+    if shares and shares[-1] < _LEAST_PLAUSIBLE:
+        progress.message(
+            f"only {shares[-1]:.0%} of what is drawn stays within the guide poses' ranges of bones and joint angles, "
+            "so nothing is rejected: more guide poses, or a larger plausible, would widen them"
+        )
+        limits = None
     progress.advance(config.rounds + 2)
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not distances[-1] < before:
@@ -331,9 +362,10 @@ def _prepare(
     found = {
         "fd_of_source": before,
         "fd_to_training_poses": distances,
+        "plausible": shares,
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
     }
-    return poses, codes, transfer, found
+    return poses, codes, transfer, limits, found
 
 
 def _bank(

@@ -63,6 +63,8 @@ class UnlearnedSampler:
     settings: Mapping[str, float]
     drawing: Drawing
     hashes: dict[str, str] = field(default_factory=dict)
+    limits: None = None  # as `flexpose.sample.Sampler` has it, and what follows
+    variety: dict[str, float] = field(default_factory=dict)
 
     def draw(
         self, n: int, seed: int, *, begin: int = 0, truncation: float = 1.0, dtype: Any = None

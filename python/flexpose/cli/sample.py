@@ -39,6 +39,13 @@ def sample_cli(
     truncation: Annotated[
         float | None, typer.Option("--psi", help="Truncation; below 1 poses are more usual and less varied.")
     ] = None,
+    plausible: Annotated[
+        bool | None,
+        typer.Option(
+            "--plausible/--all",
+            help="Leave out poses whose bones or angles no guide pose comes near (if unset), or give all.",
+        ),
+    ] = None,
     reject: Annotated[
         float | None,
         typer.Option(help="Share of the samples, the least self-consistent, that is drawn again."),
@@ -71,6 +78,7 @@ def sample_cli(
             "seed": seed,
             "strength": strength,
             "truncation": truncation,
+            "plausible": plausible,
             "reject": reject,
             "image_size": image_size,
         },

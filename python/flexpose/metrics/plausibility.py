@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UsageError
-from .bones import angles_from_vectors, bone_vectors, ratios_from_vectors
+from ..errors import DataError, UsageError
+from .bones import angle_pairs, angles_from_vectors, bone_vectors, ratios_from_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from ..skeleton import Skeleton
 
 __all__ = ["KinematicLimits", "implausible_rate"]
 
+_RANGES = ("ratio_low", "ratio_high", "angle_center", "angle_reach")
 _SLACK = 1e-9  # rounding; a reference whose bones are rigid has ranges without width
 
 
@@ -81,6 +84,30 @@ class KinematicLimits:
             angle_center=start + length / 2.0,
             angle_reach=np.minimum(length * (0.5 + widen), np.pi),
         )
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """The ranges as JSON-ready numbers; `from_dict` takes them back."""
+        return {name: [float(value) for value in getattr(self, name)] for name in _RANGES}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Sequence[float]], skeleton: Skeleton) -> KinematicLimits:
+        """The limits that `to_dict` wrote.
+
+        Raises:
+            DataError: a range is missing, is not of the skeleton's length, or holds no finite numbers.
+        """
+        sizes = {name: len(skeleton.bones) for name in _RANGES[:2]}
+        sizes |= {name: len(angle_pairs(skeleton)) for name in _RANGES[2:]}
+        arrays = {}
+        for name, size in sizes.items():
+            try:
+                array = np.asarray(values[name], np.float64)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"limits must have numbers for {name}", field=name) from error
+            if array.shape != (size,) or not np.isfinite(array).all():
+                raise DataError(f"limits must be {size} finite numbers, got {list(array.shape)}", field=name)
+            arrays[name] = array
+        return cls(skeleton, **arrays)
 
     def violated(self, keypoints: ArrayLike) -> NDArray[np.bool_]:
         """Which poses have a bone or an angle outside the limits.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,11 +14,12 @@ from pydantic.dataclasses import dataclass
 
 from .._atomic import atomic_path, atomic_write
 from .._threads import compute_dtype
-from ..adapt.adapter import load_transfer, read_adapter
+from ..adapt.adapter import VARIETY, load_transfer, read_adapter
 from ..adapt.unlearned import UnlearnedSampler, read_unlearned
 from ..checkpoint import read_header
 from ..config import STRICT, config_dict
-from ..errors import ConfigError, UsageError
+from ..errors import ConfigError, DataError, UsageError
+from ..metrics import KinematicLimits
 from ..poses import PoseSet, write_poses
 from ..pretrain.files import beta_of, load_beta, load_generator
 from ..raster import encode_png, image_grid
@@ -37,6 +40,7 @@ __all__ = ["SampleConfig", "Sampler", "load_sampler", "sample"]
 _GRID = 36
 _CHUNK = 16 * BLOCK
 _ENDINGS = (".json", ".npz")
+_LEAST_KEPT = 0.01
 _RESULTS = ("adapter.safetensors", "generator.safetensors", "sampler.safetensors")  # the first that is there
 
 
@@ -49,6 +53,9 @@ class SampleConfig:
     strength: float = 1.0  # of tau: 0 is the source, 1 the target
     truncation: float = 1.0  # psi; below 1 poses are more usual and less varied
     image_size: int = 256  # pixels of the square that the poses are given in
+    plausible: bool = (
+        True  # draw poses again whose bones or angles leave the ranges that `adapt` took from its shots
+    )
     reject: float = 0.0  # share of the samples, the least self-consistent ones, that is drawn again
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -67,13 +74,25 @@ class SampleConfig:
 
 @plain_dataclass(frozen=True)
 class Sampler:
-    """Everything that turns latent codes into poses."""
+    """Everything that turns latent codes into poses.
+
+    Attributes:
+        generator: G.
+        beta: reads its pictures.
+        drawing: alpha.
+        transfer: tau, or None for a source.
+        hashes: of the contents of these.
+        limits: what samples have to stay within, or None; an adapter's own at full strength.
+        variety: what `adapt` found of samples' distances to guide poses and to each other.
+    """
 
     generator: Generator
     beta: Regressor
     drawing: Drawing
     transfer: Transfer | None
     hashes: dict[str, str]
+    limits: KinematicLimits | None = None
+    variety: dict[str, float] = field(default_factory=dict)
 
     def draw(
         self, n: int, seed: int, *, begin: int = 0, truncation: float = 1.0, dtype: Any
@@ -139,13 +158,19 @@ def load_sampler(
     regressor, beta_drawing, beta_header = load_beta(beta_of(generator_file) if beta is None else beta)
     drawing.check_same(beta_drawing, "generator and beta")
     hashes = {"generator": str(header["hash"]), "beta": str(beta_header.get("hash"))}
-    transfer = None
+    transfer = limits = None
+    variety = {}
     if transfer_file is not None:
         transfer = load_transfer(transfer_file, generator, header)
-        hashes["adapter"] = str(read_adapter(transfer_file)[1].get("hash"))
+        adapter = read_adapter(transfer_file)[1]
+        hashes["adapter"] = str(adapter.get("hash"))
+        facts = adapter.get("facts", {})
+        variety = {name: float(facts[name]) for name in VARIETY if name in facts}
+        if "limits" in adapter and strength == 1:
+            limits = KinematicLimits.from_dict(adapter["limits"], drawing.skeleton)
         if strength != 1:
             transfer = transfer.scaled(strength)
-    return Sampler(generator, regressor, drawing, transfer, hashes)
+    return Sampler(generator, regressor, drawing, transfer, hashes, limits, variety)
 
 
 def sample(
@@ -159,8 +184,9 @@ def sample(
 ) -> PoseSet:
     """Sample poses, and write them if a file is named.
 
-    Sample i depends on the run, the seed and i alone, as long as nothing is rejected; with rejection the kept
-    samples are those whose residual stays below a threshold taken from the first thousand.
+    Sample i depends on the run, the seed and i alone, as long as nothing is rejected. An adapter may come with
+    ranges of bone ratios and joint angles, and samples beyond them are left out (`SampleConfig.plausible`); with
+    `SampleConfig.reject` also those whose residual is above a threshold taken from the first thousand.
 
     Args:
         run_dir: a run folder of `adapt`, by any method, or of `pretrain`.
@@ -188,13 +214,13 @@ def sample(
     poses: list[NDArray[np.float32]] = []
     residuals: list[NDArray[np.float64]] = []
     first_images: NDArray[np.uint8] | None = None
+    limits = sampler.limits if config.plausible else None
     threshold = np.inf
     kept = begin = 0
     progress.start("sample", config.n)
     with StopSignal() as stop:
         while kept < config.n:
-            wanted = config.n - kept if config.reject == 0 else _CHUNK
-            count = min(_CHUNK, wanted)
+            count = _next_count(config, limits is not None, kept, begin)
             chunk, images = sampler.draw(
                 count, config.seed, begin=begin, truncation=config.truncation, dtype=dtype
             )
@@ -202,6 +228,8 @@ def sample(
             if begin == 0 and config.reject > 0:
                 threshold = float(np.quantile(residual, 1 - config.reject))
             good = residual <= threshold
+            if limits is not None:
+                good &= ~limits.violated(sampler.drawing.reframed(chunk))
             if first_images is None:
                 first_images = images[good][:_GRID]
             poses.append(chunk[good])
@@ -217,6 +245,7 @@ def sample(
         info = {
             "config": config_dict(config),
             "hashes": sampler.hashes,
+            "variety": sampler.variety,
             "drawn": begin,
             "kept": config.n,
             "residual_mean": round(float(np.concatenate(residuals)[: config.n].mean()), 4),
@@ -224,6 +253,22 @@ def sample(
         }
         _write(result, Path(out), sampler.drawing, normalized, first_images, info)
     return result
+
+
+def _next_count(config: SampleConfig, limited: bool, kept: int, drawn: int) -> int:
+    """How many samples to draw next; whole blocks where some may be rejected."""
+    missing = config.n - kept
+    if config.reject > 0:
+        return _CHUNK  # the first of them sets the threshold
+    if not limited:
+        return min(_CHUNK, missing)
+    if drawn >= _CHUNK and kept < _LEAST_KEPT * drawn:
+        raise DataError(
+            f"only {kept} of {drawn} samples stay within the adapter's ranges of bones and joint angles; "
+            "plausible=false keeps all"
+        )
+    share = max(kept / drawn, 0.1) if drawn else 0.7
+    return min(_CHUNK, BLOCK * math.ceil(missing / share / BLOCK))
 
 
 def _write(
