@@ -170,11 +170,8 @@ def test_numbers_are_stored_as_what_they_fit_in(tmp_path, stored):
     numbers = [matrix(6, stored, name=b""), matrix(9, small(2, b"\x07"), name=b"")]
     write(tmp_path / "a.mat", matrix(1, b"".join(numbers), shape=(1, 2)))
     assert check(tmp_path / "a.mat") == 2
-    assert [array.dtype.char for array in read_mat(tmp_path / "a.mat", ["value"])["value"][0]] == [
-        "d",
-        "B",
-        "d",
-    ]
+    kinds = [array.dtype.char for array in read_mat(tmp_path / "a.mat", ["value"])["value"][0]]
+    assert kinds == ["d", "B"]
 
 
 def test_cells_in_cells_end_somewhere(tmp_path):
