@@ -112,7 +112,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(value=VALUES, packed=st.booleans())
 def test_equals_scipy(tmp_path_factory, value, packed):
     path = tmp_path_factory.mktemp("mat") / "a.mat"
@@ -120,7 +120,7 @@ def test_equals_scipy(tmp_path_factory, value, packed):
     check(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(value=VALUES, data=st.data())
 def test_damaged_files_give_one_error(tmp_path_factory, value, data):
     path = tmp_path_factory.mktemp("mat") / "a.mat"
