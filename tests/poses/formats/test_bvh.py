@@ -137,7 +137,7 @@ def test_too_many_and_too_deep(tmp_path):
         read_bvh(tmp_path / "a.bvh")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(end=st.integers(0, len(TEXT.rstrip()) - 2))  # without a digit, the last number is still one
 def test_cut_off_anywhere(tmp_path_factory, end):
     path = tmp_path_factory.mktemp("cut") / "a.bvh"
@@ -146,7 +146,7 @@ def test_cut_off_anywhere(tmp_path_factory, end):
         read_bvh(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_changed_words_give_a_motion_or_one_error(tmp_path_factory, data):
     words = TEXT.split(" ")

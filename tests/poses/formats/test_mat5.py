@@ -88,6 +88,13 @@ def test_files_of_matlab():
     }
 
 
+def cell(items):
+    array = np.empty((1, len(items)), object)
+    for index, item in enumerate(items):
+        array[0, index] = item
+    return array
+
+
 VALUES = st.recursive(
     st.one_of(
         st.floats(allow_nan=False).map(lambda x: np.array([[x]])),
@@ -105,14 +112,7 @@ VALUES = st.recursive(
 )
 
 
-def cell(items):
-    array = np.empty((1, len(items)), object)
-    for index, item in enumerate(items):
-        array[0, index] = item
-    return array
-
-
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(value=VALUES, packed=st.booleans())
 def test_equals_scipy(tmp_path_factory, value, packed):
     path = tmp_path_factory.mktemp("mat") / "a.mat"
@@ -120,7 +120,7 @@ def test_equals_scipy(tmp_path_factory, value, packed):
     check(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(value=VALUES, data=st.data())
 def test_damaged_files_give_one_error(tmp_path_factory, value, data):
     path = tmp_path_factory.mktemp("mat") / "a.mat"
@@ -148,6 +148,30 @@ def matrix(kind, rest, *, shape=(1, 1), name=b"value"):
 
 def write(path, body):
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM" + body)
+
+
+def small(kind, body):
+    return struct.pack("<I", kind | len(body) << 16) + body.ljust(4, b"\0")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        element(9, struct.pack("<d", -2.5)),
+        element(7, struct.pack("<f", 1.5)),
+        element(3, struct.pack("<h", -7)),
+        small(1, b"\xfe"),
+        small(2, b"\xfe"),
+        small(4, b"\x01\x02"),
+        small(5, struct.pack("<i", -70000)),
+    ],
+)
+def test_numbers_are_stored_as_what_they_fit_in(tmp_path, stored):
+    numbers = [matrix(6, stored, name=b""), matrix(9, small(2, b"\x07"), name=b"")]
+    write(tmp_path / "a.mat", matrix(1, b"".join(numbers), shape=(1, 2)))
+    assert check(tmp_path / "a.mat") == 2
+    kinds = [array.dtype.char for array in read_mat(tmp_path / "a.mat", ["value"])["value"][0]]
+    assert kinds == ["d", "B"]
 
 
 def test_cells_in_cells_end_somewhere(tmp_path):

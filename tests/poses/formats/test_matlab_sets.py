@@ -163,6 +163,8 @@ def test_penn_action_folder(tmp_path):
         ({"y": np.zeros((4, 13))}, r"y: must be \[3, 13\], got \[4, 13\]"),
         ({"x": np.zeros((3, 12))}, r"x: must be \[3, 13\], got \[3, 12\]"),
         ({"dimensions": np.zeros((1, 3))}, "dimensions: must be height"),
+        ({"dimensions": np.full((1, 3), 1e30)}, "image_size: must be sides"),
+        ({"dimensions": np.full((1, 3), np.inf)}, "image_size: must be sides"),
         ({"x": np.full((3, 13), np.inf)}, "record 0: head: must be finite"),
         ({"y": "text"}, "y: must be numbers"),
     ],

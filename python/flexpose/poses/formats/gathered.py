@@ -82,6 +82,8 @@ class Gathered:
             )
         kept = ~wrong.any(axis=1)
         sizes = np.zeros((n, 2)) if image_size is None else _numbers(path, "image_size", image_size)
+        if not ((sizes >= 0) & (sizes < 2**31)).all():
+            raise DataError("must be sides of a picture", path=path, field="image_size")
         texts = [labels] * n if isinstance(labels, str) else list(labels)
         self._keypoints.append(kp[kept])
         self._visibility.append(seen[kept])

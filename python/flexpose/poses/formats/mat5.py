@@ -51,6 +51,7 @@ _STORED = {
 _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 0x800
+_ONE_NAMELESS = [_INT32, 8, 1, 1, _INT8, 0]  # the shape 1 x 1 and an empty name
 
 
 def variable_names(path: Path, content: bytes) -> frozenset[str]:
@@ -142,6 +143,8 @@ class _Reader:
     def __init__(self, path: Path, field: str | None, data: bytes, order: str) -> None:
         self.path, self.field, self.data, self.order = path, field, data, order
         self._pair = struct.Struct(f"{order}II")
+        self._scalar = struct.Struct(f"{order}12I")
+        self._dtypes = {kind: np.dtype(order + code) for kind, code in _STORED.items()}
         self._items = 0
 
     def broken(self, reason: str) -> DataError:
@@ -165,9 +168,9 @@ class _Reader:
     def numbers(self, place: int, end: int) -> tuple[NDArray[Any], int]:
         """The numbers of an element, as they are stored, and the place of the next."""
         kind, start, stop, after = self.tag(place, end)
-        if kind not in _STORED:
+        dtype = self._dtypes.get(kind)
+        if dtype is None:
             raise self.broken(f"an element of numbers must have one of their types, got {kind}")
-        dtype = np.dtype(self.order + _STORED[kind])
         if (stop - start) % dtype.itemsize:
             raise self.broken(f"{stop - start} bytes are no numbers of {dtype.itemsize}")
         return np.frombuffer(self.data, dtype, (stop - start) // dtype.itemsize, start), after
@@ -194,6 +197,10 @@ class _Reader:
             return np.zeros((0, 0))
         if depth > _MAX_DEPTH:
             raise self.broken(f"cells and structs must be at most {_MAX_DEPTH} deep")
+        if end - place in (48, 56):
+            value = self._number(place, end)
+            if value is not None:
+                return value
         flags, shape, _, place = self.head(place, end)
         kind, count = flags & 0xFF, 1
         for side in shape:
@@ -209,6 +216,23 @@ class _Reader:
         if kind == _STRUCT:
             return self._structs(place, end, shape, count, depth)
         return None
+
+    def _number(self, place: int, end: int) -> NDArray[Any] | None:
+        """A nameless real number as MATLAB writes it, of which some files hold a million; None for another value."""
+        _, _, flags, _, *middle, kind, size = self._scalar.unpack_from(self.data, place)
+        start = place + 48
+        if kind >> 16:
+            kind, size, start = kind & 0xFFFF, kind >> 16, place + 44
+        dtype, to = self._dtypes.get(kind), _NUMBERS.get(flags & (0xFF | _COMPLEX))
+        if (
+            middle != _ONE_NAMELESS
+            or dtype is None
+            or to is None
+            or dtype.itemsize != size
+            or start + size > end
+        ):
+            return None
+        return np.frombuffer(self.data, dtype, 1, start).astype(to).reshape(1, 1)
 
     def _shaped(self, values: NDArray[Any], shape: tuple[int, ...], count: int) -> NDArray[Any]:
         if len(values) != count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import zipfile
 import zlib
@@ -37,7 +38,7 @@ def member_names(path: Path) -> frozenset[str]:
     except _BROKEN as err:
         raise DataError(f"must be a npz (zip) file, whole and not encrypted: {err}", path=path) from err
     except OSError as err:
-        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
+        raise _unreadable(path, err) from err
 
 
 def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
@@ -64,8 +65,14 @@ def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
     except _BROKEN as err:
         raise DataError(f"must be a npz (zip) file, whole and not encrypted: {err}", path=path) from err
     except OSError as err:
-        raise ResourceError(f"{path}: could not be read: {err.strerror or err}") from err
+        raise _unreadable(path, err) from err
     return arrays
+
+
+def _unreadable(path: Path, err: OSError) -> DataError | ResourceError:
+    if err.errno == errno.EINVAL:  # a broken directory of the zip leads to a place before its start
+        return DataError(f"must be a npz (zip) file, whole: {err.strerror}", path=path)
+    return ResourceError(f"{path}: could not be read: {err.strerror or err}")
 
 
 def _read_array(path: Path, name: str, data: bytes) -> NDArray[Any]:
