@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no rounds": {"rounds": 0},
     "plain Pose-mixup": {"variation": 0.0},
     "no mirrored guide poses": {"flips": False},
+    "nothing rejected": {"plausible": 0.0},
     "then 120 steps of gradient descent": {"iterations": 120, "lr": 0.01},
     "paper": ADAPT_PRESETS["paper"],
 }

@@ -43,7 +43,7 @@ LESSONS = replace(
     pairs=500,
     stages=(),
 )
-CONFIG = AdaptConfig(mixed=300, dtype="float32")
+CONFIG = AdaptConfig(mixed=300, plausible=0.0, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -201,12 +201,38 @@ def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
     assert header["facts"]["config"]["start"] == "least-squares"
     (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
     assert first["bank"] == 12 + 300
-    assert len(first["fd_to_training_poses"]) == 2
+    assert len(first["fd_to_training_poses"]) == 3
     again = adapt(shots, CONFIG, tmp_path / "again", source=taught)
     mine, theirs = load_file(file), load_file(again)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     poses = sample(tmp_path / "run", SampleConfig(n=70, dtype="float32"))
     assert len(poses) == 70
+
+
+def test_limits_go_into_the_adapter_unless_they_leave_too_little(
+    tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An untrained network draws poses of no body: nothing of it would be kept, and that is told."""
+    from flexpose.adapt import loop
+
+    told: list[str] = []
+
+    class Listener(Progress):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    config = replace(CONFIG, plausible=0.35)
+    file = adapt(tiny.target_poses(), config, tmp_path / "a", source=taught, progress=Listener())
+    assert "limits" not in read_adapter(file)[1]
+    assert any("so nothing is rejected: more guide poses" in text for text in told)
+    monkeypatch.setattr(loop, "_LEAST_PLAUSIBLE", 0.0)
+    monkeypatch.setattr(loop.KinematicLimits, "violated", lambda _, poses: np.arange(len(poses)) % 3 == 0)
+    header = read_adapter(adapt(tiny.target_poses(), config, tmp_path / "b", source=taught))[1]
+    skeleton = tiny.target_poses().skeleton
+    assert len(header["limits"]["ratio_low"]) == len(skeleton.bones)
+    (first,) = tiny.stats(tmp_path / "b" / "adapt" / "stats.jsonl")
+    assert first["plausible"] == [0.666] * 3
+    assert first["bank"] == 12 + 200
 
 
 def test_gradient_descent_goes_on_from_the_solution(tmp_path: Path, taught: Path) -> None:

@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 VARIETY = ("nearest_shot", "nearest_sample", "nearest_shot_of_shots")
-"""Facts of an adapter, in frame units: median distances of samples to their nearest guide pose, of samples to the nearest
-other one, and of guide poses to the nearest other one."""
+"""Facts of an adapter, in frame units: median distances of samples to their nearest guide pose, of samples to the
+nearest other one, and of guide poses to the nearest other one."""
 
 
 def adapter_file(path: str | PathLike[str]) -> Path:
