@@ -49,7 +49,7 @@ class FreezeDConfig(TrainConfig):
         2  # finest blocks of D; the authors freeze 4 at 256 px, which leaves 16, 8 and 4 px free as well
     )
     r1_gamma: float = 10.0  # in each step
-    ema: float = 0.999
+    ema: float = 0.99  # the authors' 0.999 remembers the source for longer than the few iterations here last
     judge_images: int = 16_000  # that D sees of the source first, if it has to be trained
     judge_batch: int = 16
     judge_lr: float = 0.002
@@ -69,7 +69,7 @@ class FreezeDConfig(TrainConfig):
 
 
 FREEZED_PRESETS: dict[str, dict[str, Any]] = {
-    "aligned": {"batch": 128, "lr": 0.1, "betas": (0.9, 0.999), "mapping_lr_multiplier": 1.0},
+    "aligned": {"batch": 128, "lr": 0.1, "betas": (0.9, 0.999), "mapping_lr_multiplier": 1.0, "ema": 0.999},
     "tuned": {},
 }
 

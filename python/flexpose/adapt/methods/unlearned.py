@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic.dataclasses import dataclass
 
 from ...config import STRICT
@@ -16,7 +17,6 @@ from .learner import Learner, Material, MethodConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner"]
@@ -67,10 +67,8 @@ class UnlearnedLearner(Learner):
         _, borrows, settings = UNLEARNED[name]
         source = None
         if borrows:
-            z = latents(
-                config.source_poses, material.generator.config.z_dim, config.seed, stream=_SOURCE_STREAM
-            )
-            source = material.drawing.reframed(material.read(z)).astype("float32")
+            poses = _source_poses(material, config.source_poses, config.seed)
+            source = material.drawing.reframed(poses).astype(np.float32)
         chosen = {key: getattr(config, key) for key in settings}
         shots = material.framed.normalized
         self.sampler = UnlearnedSampler(name, shots, source, chosen, material.drawing)
