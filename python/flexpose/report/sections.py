@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +41,17 @@ __all__ = [
     "evidence_section",
     "overview",
     "run_section",
-    "slug",
+    "scan_section",
     "tsne_section",
 ]
 
 _GALLERY_COLUMNS = 6
+_KINDS = {
+    "adapted": "adapted generator",
+    "source": "source generator",
+    "scan": "layer scan",
+    "log": "logs alone",
+}
 _AIMS = {"lower": "↓", "higher": "↑", "real": "≈"}
 
 
@@ -75,11 +80,6 @@ class Pictures:
             atomic_write(self.written[-1], encode_png(image))
 
 
-def slug(name: str) -> str:
-    """A name as a part of file names and anchors."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-").lower() or "run"
-
-
 def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
     """What the runs are, a row each, with the headline figures where there is a target."""
     headers = ["run", "what", "skeleton", "free layers", "guide poses", "FD", "P", "R"]
@@ -99,7 +99,7 @@ def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
         rows.append(
             [
                 run.name,
-                {"adapted": "adapted generator", "source": "source generator", "log": "logs alone"}[run.kind],
+                _KINDS[run.kind],
                 "-" if sampler is None else f"{sampler.drawing.skeleton.name}, {sampler.drawing.size_px} px",
                 "-" if transfer is None else ", ".join(map(str, transfer.layers)),
                 str(run.facts.get("num_shots", "-")),
@@ -149,7 +149,7 @@ def _grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
 
 def evidence_section(evidence: Evidence, config: ReportConfig, pictures: Pictures) -> list[Html]:
     """Everything that samples of a run show."""
-    run, name = evidence.run, slug(evidence.run.name)
+    run, name = evidence.run, evidence.run.slug
     sampler = run.sampler
     if sampler is None:
         return []
@@ -257,7 +257,7 @@ def run_section(run: Run, pictures: Pictures) -> list[Html]:
     parts: list[Html] = []
     charts = [chart for log in run.logs for chart in curves_of(log)]
     if charts:
-        pictures.chart(f"{slug(run.name)}-training", charts)
+        pictures.chart(f"{run.slug}-training", charts)
         parts += [
             element("h3", "Training"),
             element("div", *(chart_figure(chart) for chart in charts), class_="charts"),
@@ -278,9 +278,29 @@ def run_section(run: Run, pictures: Pictures) -> list[Html]:
         settings["adapter"] = run.facts
     if run.sampler is not None:
         settings["hashes"] = run.sampler.hashes
+    if run.scan is not None:
+        settings["layer-scan"] = run.scan.config | {"hashes": run.scan.inputs}
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     parts.append(element("details", element("summary", "Settings and hashes"), element("pre", text)))
     return parts
+
+
+def scan_section(run: Run, pictures: Pictures) -> list[Html]:
+    """What a layer scan found; nothing for other runs."""
+    scan = run.scan
+    if scan is None:
+        return []
+    charts = scan.charts()
+    pictures.chart(f"{run.slug}-layers", charts)
+    return [
+        *(
+            table(f"{title}: mean ± standard deviation", headers, [[*map(_plus_minus, row)] for row in rows])
+            for title, headers, rows in scan.tables()
+        ),
+        element("div", *(chart_figure(chart) for chart in charts), class_="charts"),
+        _list([*map(_plus_minus, scan.recommendation())]),
+        element("details", element("summary", "How it was measured"), _list(scan.notes())),
+    ]
 
 
 def _list(lines: list[str]) -> Html:
