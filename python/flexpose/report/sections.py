@@ -294,7 +294,11 @@ def scan_section(run: Run, pictures: Pictures) -> list[Html]:
     pictures.chart(f"{run.slug}-layers", charts)
     return [
         *(
-            table(f"{title}: mean ± standard deviation", headers, [[*map(_plus_minus, row)] for row in rows])
+            table(
+                f"{title[:1].upper()}{title[1:]}, mean ± standard deviation",
+                headers,
+                [[*map(_plus_minus, row)] for row in rows],
+            )
             for title, headers, rows in scan.tables()
         ),
         element("div", *(chart_figure(chart) for chart in charts), class_="charts"),
