@@ -40,7 +40,7 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "source-set": (
         "300 poses of the source, one augmentation for all, closed form",
         False,
-        {"poses": 300, "per": "set", "seeds": 3, "layers": "each;1,3;3,5;all"},
+        {"poses": 300, "per": "set", "seeds": 2, "layers": "each;1,3;3,5;all"},
     ),
     "shots-descent": (
         "16 guide poses, each with an augmentation of its own, 40 steps of gradient descent",
@@ -48,7 +48,7 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
         {
             "way": "descent",
             "iterations": 40,
-            "seeds": 2,
+            "seeds": 1,
             "layers": "each",
             "augment": ("global", "local", "scale"),
         },

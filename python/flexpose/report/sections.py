@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,29 +55,25 @@ _KINDS = {
 _AIMS = {"lower": "↓", "higher": "↑", "real": "≈"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pictures:
     """The figures as PNG files, if a folder was named for them.
 
     Attributes:
         folder: None for none.
-        written: paths, in the order of the page.
     """
 
     folder: Path | None
-    written: list[Path] = field(default_factory=list)
 
     def chart(self, name: str, charts: list[Chart]) -> None:
         """Publish charts as one file."""
         if self.folder is not None and charts:
-            self.written.append(self.folder / f"{name}.png")
-            save_png(self.written[-1], charts)
+            save_png(self.folder / f"{name}.png", charts)
 
     def image(self, name: str, image: NDArray[np.uint8]) -> None:
         """Publish a picture [H, W, 3]."""
         if self.folder is not None:
-            self.written.append(self.folder / f"{name}.png")
-            atomic_write(self.written[-1], encode_png(image))
+            atomic_write(self.folder / f"{name}.png", encode_png(image))
 
 
 def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
@@ -239,7 +235,7 @@ def _shift_table(shift: Shift) -> Html:
     ):
         if before is not None and after is not None:
             rows.append([title, f"{before * factor:.3f}", f"{after * factor:.3f}"])
-    return table(f"Mean W1 distance to {shift.reference}", ["", "before", "after"], rows)
+    return table(f"Mean W1 distance to {shift.reference}", ["measure", "before", "after"], rows)
 
 
 def tsne_section(chart: Chart, pictures: Pictures) -> list[Html]:
