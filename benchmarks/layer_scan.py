@@ -14,11 +14,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flexpose.config import make_config
 from flexpose.layer_scan import LayerScan, LayerScanConfig, layer_scan
-from flexpose.poses import read_poses
+from flexpose.poses import PoseSet, read_poses
+from flexpose.pretrain.files import beta_of, load_beta, load_generator
 from flexpose.runs import Progress
-from flexpose.zoo import DEFAULT
+from flexpose.sample import read_keypoints
+from flexpose.shards.augment import augment_poses
+from flexpose.zoo import DEFAULT, source_file
 from harness import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -35,7 +40,7 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "source-set": (
         "300 poses of the source, one augmentation for all, closed form",
         False,
-        {"poses": 300, "per": "set", "seeds": 3, "layers": "each;1,3;3,5;all"},
+        {"poses": 300, "per": "set", "seeds": 2, "layers": "each;1,3;3,5;all"},
     ),
     "shots-descent": (
         "16 guide poses, each with an augmentation of its own, 40 steps of gradient descent",
@@ -43,7 +48,7 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
         {
             "way": "descent",
             "iterations": 40,
-            "seeds": 2,
+            "seeds": 1,
             "layers": "each",
             "augment": ("global", "local", "scale"),
         },
@@ -67,6 +72,24 @@ def section(title: str, found: LayerScan) -> list[str]:
     return [*lines, "", *(f"- {line}" for line in found.recommendation())]
 
 
+def floor(source: str, shots: PoseSet, seeds: int = 5) -> dict[str, list[float]]:
+    """What beta misreads, in pixels, when alpha itself draws the guide poses that are asked for."""
+    generator, drawing, _ = load_generator(source_file(source))
+    beta, _, _ = load_beta(beta_of(source_file(source)))
+    poses = drawing.framed(shots).normalized
+    config = LayerScanConfig()
+    found: dict[str, list[float]] = {}
+    for augment in config.augment:
+        for seed in range(seeds):
+            asked = augment_poses(
+                poses, drawing.skeleton, config.augmentation(augment), seed, np.arange(len(poses))
+            )
+            wrong = read_keypoints(beta, drawing.images(asked)) - asked
+            error = float(np.hypot(*np.moveaxis(wrong, -1, 0)).mean()) * generator.config.size_px / 2
+            found.setdefault(augment, []).append(error)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("work", type=Path)
@@ -86,7 +109,9 @@ def main() -> None:
                 resume=(folder / "config.json").exists(),
                 progress=Told(),
             )
-    data = {name: scan.to_dict() for name, scan in found.items()} | {"machine": machine()}
+    beta_px = floor(given.source, shots)
+    data = {name: scan.to_dict() for name, scan in found.items()}
+    data |= {"beta_px": beta_px, "machine": machine()}
     (RESULTS / "layer_scan.json").write_text(json.dumps(data) + "\n", encoding="utf-8")
     lines = [
         "# Which layer draws which change",
@@ -99,6 +124,10 @@ def main() -> None:
     for name, scan in found.items():
         lines += section(SCANS[name][0], scan)
     notes = [f"- {note}" for scan in list(found.values())[:1] for note in scan.notes()[1:3]]
+    read = ", ".join(f"{name} {np.mean(v):.2f} +- {np.std(v, ddof=1):.2f}" for name, v in beta_px.items())
+    notes.append(
+        f"- What beta misreads in alpha's own drawings of the augmented guide poses, pixels: {read}."
+    )
     lines += ["", *notes, "", f"Machine: {data['machine']}."]
     file = RESULTS / "layer_scan.md"
     before = file.read_text(encoding="utf-8") if file.exists() else ""

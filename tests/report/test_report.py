@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flexpose.config import make_config
 from flexpose.errors import DataError, UsageError
 from flexpose.evaluate import evaluate
+from flexpose.layer_scan import LayerScanConfig, layer_scan
 from flexpose.metrics import bone_ratios, joint_angles, nearest_shot_distances
 from flexpose.report import report
 from flexpose.report.evidence import angle_names, kinematic_shift, nearest, tsne
@@ -220,7 +222,9 @@ def test_what_is_missing_or_wrong_is_named(made: Made, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere: no such run"):
         report([tmp_path / "nowhere"], SMALL, tmp_path / "r.html")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty: expected a run of adapt, pretrain or train-beta"):
+    with pytest.raises(
+        UsageError, match="empty: expected a run of adapt, pretrain, train-beta or layer-scan"
+    ):
         report([tmp_path / "empty"], SMALL, tmp_path / "r.html")
     with pytest.raises(UsageError, match="runs must be at least one"):
         report([], SMALL, tmp_path / "r.html")
@@ -239,3 +243,25 @@ def test_runs_of_one_name_stay_apart(made: Made, tmp_path: Path) -> None:
         (tmp_path / name / "run" / "adapt" / "stats.jsonl").write_text('{"step": 1, "loss": 2}\n')
     runs = gather_runs([tmp_path / "a" / "run", tmp_path / "b" / "run"])
     assert [run.name for run in runs] == [str(tmp_path / name / "run") for name in ("a", "b")]
+    for name, old in (("r-1", "a"), ("r 1", "b")):
+        (tmp_path / old / "run").rename(tmp_path / name)
+    assert [run.slug for run in gather_runs([tmp_path / "r-1", tmp_path / "r 1"])] == ["r-1", "r-1--2"]
+
+
+def test_a_layer_scan_is_a_run(made: Made, tmp_path: Path) -> None:
+    config = make_config(
+        LayerScanConfig,
+        {"way": "descent", "codes": "matched", "layers": "1;2", "iterations": 1, "seeds": 1, "pool": 64},
+    )
+    found = layer_scan(made.shots, config, source=made.source, out=tmp_path / "scan")
+    report([tmp_path / "scan"], SMALL, tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert outside(html) == []
+    for _, headers, rows in found.tables():
+        assert [headers, *rows] in page.tables
+    for line in found.recommendation():
+        assert line in page.text
+    (tmp_path / "scan" / "layer-scan.json").write_text('{"format": 2}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"layer-scan\.json: is no layer scan: expected format"):
+        gather_runs([tmp_path / "scan"])

@@ -90,4 +90,5 @@ def _draw(axes: Any, chart: Chart) -> None:
     axes.set_ylabel(chart.y_label)
     axes.grid(visible=True, alpha=0.3)
     if len(chart.series) > 1:
-        axes.legend(fontsize="small")
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2} if chart.bare else {}
+        axes.legend(fontsize="small", **below)

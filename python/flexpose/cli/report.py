@@ -26,7 +26,9 @@ __all__ = ["report_cli"]
 def report_cli(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders of `adapt`, `pretrain` or `train-beta`.", show_default=False),
+        typer.Argument(
+            help="Run folders of `adapt`, `pretrain`, `train-beta` or `layer-scan`.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The page to write: .html.")],
     target: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from .result import ENCODED, UNCHANGED, LayerScan, Measured
 from .tasks import Networks, Pool, Task, measure, solve, task_of, train_transfer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -98,13 +100,14 @@ def layer_scan(
     ]
     inputs = {"source": str(header["hash"]), "beta": str(beta_header["hash"])}
     inputs["shots"] = "the source's own" if framed is None else framed.content_hash
-    run = None
-    if out is not None:
-        run = RunFolder(out, "layer-scan", config=config_dict(config), inputs=inputs, resume=resume)
-    try:
+    folder = (
+        nullcontext()
+        if out is None
+        else RunFolder(out, "layer-scan", config=config_dict(config), inputs=inputs, resume=resume)
+    )
+    with folder as run, StopSignal() as stop:
         done = {} if run is None else _finished(run)
-        with StopSignal() as stop:
-            found = _scan(networks, poses, cells, config, done, run, stop, progress)
+        found = _scan(networks, poses, cells, config, done, run, stop, progress)
         result = LayerScan(
             config=config_dict(config),
             inputs=inputs,
@@ -116,9 +119,6 @@ def layer_scan(
         )
         if run is not None:
             result.write(run.path)
-    finally:
-        if run is not None:
-            run.close()
     return result
 
 
@@ -187,7 +187,7 @@ class _Asked:
         self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype)
         self.targets: list[Tensor] = self.gamma.targets(images_to_tensor(self.task.images), config.batch)
 
-    def measured(self, cell: _Cell, check: Any) -> dict[str, float] | None:
+    def measured(self, cell: _Cell, check: Callable[[], None]) -> dict[str, float] | None:
         """The losses of a cell; None for codes that the source does not tell."""
         task, transfer, codes = self.task, None, self.task.codes
         if cell.name == ENCODED:

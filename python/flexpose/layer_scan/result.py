@@ -13,11 +13,15 @@ import numpy as np
 
 from .._atomic import atomic_write
 from ..charts import Chart, Series, save_png
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["ENCODED", "UNCHANGED", "LayerScan", "Measured"]
+__all__ = ["ENCODED", "SCAN_FILE", "UNCHANGED", "LayerScan", "Measured", "read_scan"]
+
+SCAN_FILE = "layer-scan.json"
+_FORMAT = "flexpose layer scan 1"
 
 UNCHANGED = "source as it is"
 ENCODED = "codes of the asked poses"
@@ -180,7 +184,7 @@ class LayerScan:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return {
-            "format": "flexpose layer scan 1",
+            "format": _FORMAT,
             "config": self.config,
             "inputs": self.inputs,
             "layers": self.layers,
@@ -251,6 +255,23 @@ class LayerScan:
         path = Path(folder) / "layer-scan.png"
         save_png(path, self.charts())
         return path
+
+
+def read_scan(path: str | PathLike[str]) -> LayerScan:
+    """Read what `LayerScan.write` has written as JSON.
+
+    Raises:
+        DataError: it is no layer scan of flexpose.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if found["format"] != _FORMAT:
+            raise ValueError(f"expected format {_FORMAT!r}, got {found['format']!r}")
+        names = ("config", "inputs", "layers", "size_px", "poses", "versions")
+        cells = tuple(Measured(**cell) for cell in found["cells"])
+        return LayerScan(**{name: found[name] for name in names}, cells=cells)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"is no layer scan: {error}", path=path) from error
 
 
 def _text(value: tuple[float, float | None], digits: int) -> str:

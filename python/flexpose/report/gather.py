@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..adapt.adapter import read_adapter
 from ..adapt.unlearned import UnlearnedSampler
 from ..errors import DataError, UsageError
+from ..layer_scan.result import SCAN_FILE, LayerScan, read_scan
 from ..sample.loop import Sampler, load_sampler
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ __all__ = ["VERBS", "Log", "Run", "gather_runs"]
 VERBS = ("train-beta", "pretrain", "adapt")
 """Whose logs are read, in the order of the work."""
 
-RunKind = Literal["adapted", "source", "log"]
+RunKind = Literal["adapted", "source", "scan", "log"]
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,22 @@ class Run:
     Attributes:
         path: as it was given.
         name: short, different from those of the other runs.
-        kind: "adapted": it has an adapter; "source": a generator; "log": logs alone.
-        sampler: what draws its poses; None for logs alone.
+        slug: the name as a part of file names and anchors, different from those of the other runs.
+        kind: "adapted": it has an adapter; "source": a generator; "scan": a layer scan; "log": logs alone.
+        sampler: what draws its poses; None for a scan and for logs alone.
         facts: of the adapter's header; empty for others.
         logs: in the order of the work.
+        scan: the layer scan, if it is one.
     """
 
     path: Path
     name: str
+    slug: str
     kind: RunKind
     sampler: Sampler | None
     facts: dict[str, Any]
-    logs: tuple[Log, ...]
+    logs: tuple[Log, ...] = ()
+    scan: LayerScan | None = None
 
     @property
     def shots_hash(self) -> str | None:
@@ -75,7 +81,7 @@ def gather_runs(
     """Read run folders, or files of them.
 
     Args:
-        paths: of runs of `adapt`, `pretrain` or `train_beta`.
+        paths: of runs of `adapt`, `pretrain`, `train_beta` or `layer_scan`.
         source: where the source of adapters is, if it was moved.
         beta: see `load_sampler`.
 
@@ -92,27 +98,40 @@ def gather_runs(
             raise UsageError(f"runs must be different, got {file} twice")
     short = [file.name for file in resolved]
     names = [name if short.count(name) == 1 else str(files[index]) for index, name in enumerate(short)]
-    return tuple(_run(file, name, source, beta) for file, name in zip(files, names, strict=True))
+    slugs: list[str] = []
+    for name in names:
+        slug = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-").lower() or "run"
+        number = sum(other.split("--")[0] == slug for other in slugs)
+        slugs.append(f"{slug}--{number + 1}" if number else slug)
+    return tuple(
+        _run(file, name, slug, source, beta) for file, name, slug in zip(files, names, slugs, strict=True)
+    )
 
 
-def _run(path: Path, name: str, source: str | PathLike[str] | None, beta: str | PathLike[str] | None) -> Run:
+def _run(
+    path: Path, name: str, slug: str, source: str | PathLike[str] | None, beta: str | PathLike[str] | None
+) -> Run:
     if not path.exists():
         raise UsageError(f"{path}: no such run")
+    if (path / SCAN_FILE).is_file():
+        return Run(path, name, slug, "scan", None, {}, scan=read_scan(path / SCAN_FILE))
     logs = _logs(path if path.is_dir() else path.parent)
     if path.is_dir() and not any(
         (path / f"{part}.safetensors").is_file() for part in ("adapter", "generator")
     ):
         if not logs:
-            raise UsageError(f"{path}: expected a run of adapt, pretrain or train-beta, got none of these")
-        return Run(path, name, "log", None, {}, logs)
+            raise UsageError(
+                f"{path}: expected a run of adapt, pretrain, train-beta or layer-scan, got none of these"
+            )
+        return Run(path, name, slug, "log", None, {}, logs)
     sampler = load_sampler(path, source=source, beta=beta)
     if isinstance(sampler, UnlearnedSampler):
         raise UsageError(
             f"{path}: has no generator; ways of not learning stand beside every run that guide poses are given for"
         )
     if sampler.transfer is None:
-        return Run(path, name, "source", sampler, {}, logs)
-    return Run(path, name, "adapted", sampler, dict(read_adapter(path)[1].get("facts", {})), logs)
+        return Run(path, name, slug, "source", sampler, {}, logs)
+    return Run(path, name, slug, "adapted", sampler, dict(read_adapter(path)[1].get("facts", {})), logs)
 
 
 def _logs(folder: Path) -> tuple[Log, ...]:

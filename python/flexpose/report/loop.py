@@ -14,7 +14,7 @@ from .evidence import look, tsne
 from .figures import tsne_chart
 from .gather import gather_runs
 from .page import element, page
-from .sections import Pictures, evidence_section, overview, run_section, slug, tsne_section
+from .sections import Pictures, evidence_section, overview, run_section, scan_section, tsne_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def report(
     The same runs, poses and settings give the same page.
 
     Args:
-        runs: folders or files of `adapt`, `pretrain` and `train_beta`.
+        runs: folders or files of `adapt`, `pretrain`, `train_beta` and `layer_scan`.
         config: the settings.
         out: the page.
         target: real poses of the target domain; without them nothing is measured against real poses.
@@ -101,14 +101,14 @@ def report(
             progress.message(notes[-1])
     body = [element("h1", config.title), element("ul", *(element("li", note) for note in notes))]
     if len(found) > 1:
-        links = [element("li", element("a", run.name, href=f"#run-{slug(run.name)}")) for run in found]
+        links = [element("li", element("a", run.name, href=f"#run-{run.slug}")) for run in found]
         body.append(element("nav", element("ul", *links), aria_label="Runs"))
     body.append(overview(found, evidence))
     for run in found:
-        body.append(element("h2", run.name, id=f"run-{slug(run.name)}"))
+        body.append(element("h2", run.name, id=f"run-{run.slug}"))
         if run.name in evidence:
             body += evidence_section(evidence[run.name], config, files)
-        body += run_section(run, files)
+        body += scan_section(run, files) + run_section(run, files)
     body += chart_parts
     told = ", ".join(f"{name} {value}" for name, value in versions().items())
     body.append(element("p", f"Seed {config.seed}. Versions: {told}.", class_="soft"))
@@ -136,7 +136,9 @@ def _check_used(runs: Sequence[Run], guides: Mapping[str, PoseSet]) -> None:
     """Refuse guide poses of no run: their distances would be read as those of the right ones."""
     for name, poses in guides.items():
         if not any(_own_shots(run, {name: poses}) is not None for run in runs):
-            raise UsageError(f"{name}: are not the guide poses of any of these runs")
+            raise UsageError(
+                f"{name}: are not the guide poses of any of these runs; name the file that adapt was given"
+            )
 
 
 def _notes(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,42 +41,39 @@ __all__ = [
     "evidence_section",
     "overview",
     "run_section",
-    "slug",
+    "scan_section",
     "tsne_section",
 ]
 
 _GALLERY_COLUMNS = 6
+_KINDS = {
+    "adapted": "adapted generator",
+    "source": "source generator",
+    "scan": "layer scan",
+    "log": "logs alone",
+}
 _AIMS = {"lower": "↓", "higher": "↑", "real": "≈"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pictures:
     """The figures as PNG files, if a folder was named for them.
 
     Attributes:
         folder: None for none.
-        written: paths, in the order of the page.
     """
 
     folder: Path | None
-    written: list[Path] = field(default_factory=list)
 
     def chart(self, name: str, charts: list[Chart]) -> None:
         """Publish charts as one file."""
         if self.folder is not None and charts:
-            self.written.append(self.folder / f"{name}.png")
-            save_png(self.written[-1], charts)
+            save_png(self.folder / f"{name}.png", charts)
 
     def image(self, name: str, image: NDArray[np.uint8]) -> None:
         """Publish a picture [H, W, 3]."""
         if self.folder is not None:
-            self.written.append(self.folder / f"{name}.png")
-            atomic_write(self.written[-1], encode_png(image))
-
-
-def slug(name: str) -> str:
-    """A name as a part of file names and anchors."""
-    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-").lower() or "run"
+            atomic_write(self.folder / f"{name}.png", encode_png(image))
 
 
 def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
@@ -99,7 +95,7 @@ def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
         rows.append(
             [
                 run.name,
-                {"adapted": "adapted generator", "source": "source generator", "log": "logs alone"}[run.kind],
+                _KINDS[run.kind],
                 "-" if sampler is None else f"{sampler.drawing.skeleton.name}, {sampler.drawing.size_px} px",
                 "-" if transfer is None else ", ".join(map(str, transfer.layers)),
                 str(run.facts.get("num_shots", "-")),
@@ -149,7 +145,7 @@ def _grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
 
 def evidence_section(evidence: Evidence, config: ReportConfig, pictures: Pictures) -> list[Html]:
     """Everything that samples of a run show."""
-    run, name = evidence.run, slug(evidence.run.name)
+    run, name = evidence.run, evidence.run.slug
     sampler = run.sampler
     if sampler is None:
         return []
@@ -239,7 +235,7 @@ def _shift_table(shift: Shift) -> Html:
     ):
         if before is not None and after is not None:
             rows.append([title, f"{before * factor:.3f}", f"{after * factor:.3f}"])
-    return table(f"Mean W1 distance to {shift.reference}", ["", "before", "after"], rows)
+    return table(f"Mean W1 distance to {shift.reference}", ["measure", "before", "after"], rows)
 
 
 def tsne_section(chart: Chart, pictures: Pictures) -> list[Html]:
@@ -257,7 +253,7 @@ def run_section(run: Run, pictures: Pictures) -> list[Html]:
     parts: list[Html] = []
     charts = [chart for log in run.logs for chart in curves_of(log)]
     if charts:
-        pictures.chart(f"{slug(run.name)}-training", charts)
+        pictures.chart(f"{run.slug}-training", charts)
         parts += [
             element("h3", "Training"),
             element("div", *(chart_figure(chart) for chart in charts), class_="charts"),
@@ -278,9 +274,33 @@ def run_section(run: Run, pictures: Pictures) -> list[Html]:
         settings["adapter"] = run.facts
     if run.sampler is not None:
         settings["hashes"] = run.sampler.hashes
+    if run.scan is not None:
+        settings["layer-scan"] = run.scan.config | {"hashes": run.scan.inputs}
     text = json.dumps(settings, indent=2, ensure_ascii=False)
     parts.append(element("details", element("summary", "Settings and hashes"), element("pre", text)))
     return parts
+
+
+def scan_section(run: Run, pictures: Pictures) -> list[Html]:
+    """What a layer scan found; nothing for other runs."""
+    scan = run.scan
+    if scan is None:
+        return []
+    charts = scan.charts()
+    pictures.chart(f"{run.slug}-layers", charts)
+    return [
+        *(
+            table(
+                f"{title[:1].upper()}{title[1:]}, mean ± standard deviation",
+                headers,
+                [[*map(_plus_minus, row)] for row in rows],
+            )
+            for title, headers, rows in scan.tables()
+        ),
+        element("div", *(chart_figure(chart) for chart in charts), class_="charts"),
+        _list([*map(_plus_minus, scan.recommendation())]),
+        element("details", element("summary", "How it was measured"), _list(scan.notes())),
+    ]
 
 
 def _list(lines: list[str]) -> Html:
