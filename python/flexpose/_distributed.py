@@ -20,10 +20,11 @@ import numpy as np
 
 from ._cpus import allowed_threads
 from .errors import DeviceError, FlexposeError, Interrupted, ResourceError, UsageError
-from .runs import StopSignal
+from .runs import RunFolder, StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import FrameType
 
     from numpy.typing import NDArray
@@ -131,17 +132,39 @@ class World:
         """Wait until all have come here."""
         self.any(False)
 
-    def check_same(self, what: str, value: object) -> None:
-        """See to it that all processes have the same; also a barrier.
+    def check_same(self, **facts: object) -> None:
+        """See to it that all processes have the same facts, JSON-ready values; also a barrier.
 
         Raises:
-            UsageError: one has another `value` than the first.
+            UsageError: one has others than the first; the first such fact is named.
         """
-        digest = np.frombuffer(hashlib.sha256(json.dumps(value).encode()).digest(), np.uint8)[None]
-        digests = self.gather(digest)
-        others = np.flatnonzero((digests != digests[0]).any(1))
-        if len(others):
-            raise UsageError(f"{what} must be the same in all processes, got others in process {others[0]}")
+        for name, fact in facts.items():
+            digest = np.frombuffer(hashlib.sha256(json.dumps(fact).encode()).digest(), np.uint8)
+            digests = self.gather(digest[None])
+            others = np.flatnonzero((digests != digests[0]).any(1))
+            if len(others):
+                raise UsageError(
+                    f"{name} must be the same in all processes, got others in process {others[0]}"
+                )
+
+    @contextmanager
+    def run_folder(
+        self,
+        path: Path,
+        verb: str,
+        *,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        resume: bool,
+    ) -> Iterator[RunFolder | None]:
+        """The `RunFolder` for the process that writes, None for the others; nobody goes on before it is checked."""
+        if not self.leads:
+            self.barrier()
+            yield None
+            return
+        with RunFolder(path, verb, config=config, inputs=inputs, resume=resume) as run:
+            self.barrier()
+            yield run
 
     def _exchange(self, name: str, *arguments: Any) -> None:
         from torch import distributed
@@ -303,7 +326,8 @@ def join() -> Iterator[World]:
 def _meet(place: _Place, device: str) -> World:
     import torch
     from torch import distributed
-    from torch.distributed.distributed_c10d import PrefixStore, rendezvous
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, allowed_threads() // place.local_size))

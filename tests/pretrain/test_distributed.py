@@ -168,7 +168,7 @@ def test_batches_that_are_too_small_are_refused(job: Job) -> None:
             "flow_batch must be at least 2 for 2 processes, got 1",
             "batch must be at least 2 for 2 processes, got 1",
         ]
-        assert seen["differs"] == "the answer must be the same in all processes, got others in process 1"
+        assert seen["differs"] == "answer must be the same in all processes, got others in process 1"
     assert not (job.folder / "refused" / "pretrain").exists()
 
 
@@ -179,9 +179,13 @@ def test_batches_that_are_too_small_are_refused(job: Job) -> None:
 def test_samples_of_two_processes_are_those_of_one(job: Job, tmp_path: Path, name: str) -> None:
     """Three blocks for two; with rejection the same ones are kept."""
     sample(job.folder / "source", SAMPLES[name], tmp_path / f"{name}.json")
-    for file in tmp_path.iterdir():
-        assert (job.folder / file.name).read_bytes() == file.read_bytes(), file.name
-    assert len(list(tmp_path.iterdir())) == 3
+    for file in (f"{name}.json", f"{name}.json.grid.png"):
+        assert (job.folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
+    info, expected = (
+        json.loads((folder / f"{name}.json.info.json").read_text(encoding="utf-8"))
+        for folder in (job.folder, tmp_path)
+    )
+    assert info | {"versions": expected["versions"]} == expected
 
 
 def test_torchrun(job: Job, tmp_path: Path) -> None:

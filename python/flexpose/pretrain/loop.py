@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ from .lessons import Lessons
 from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -303,21 +301,18 @@ def pretrain(
     inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint} | beta_hash
     settings = config_dict(config)
     with (
-        _folder(folder, settings, inputs, resume, world) as run,
+        world.run_folder(folder, "pretrain", config=settings, inputs=inputs, resume=resume) as run,
         SharedStop(world) as stop,
         torch.random.fork_rng(devices=[]),
     ):
         trainer = _Trainer(config, batches, beta, world)
         checkpoints = Checkpoints(folder / "checkpoints")
-        world.barrier()  # the folder is checked
         saved = checkpoints.latest() if resume else None
         begin, sums = 0, {}
         if saved is not None:
             trainer.load(saved[0], folder / "checkpoints")
             begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
-        facts = {"settings": settings, "inputs": inputs, "step": begin, "type": str(trainer.dtype)}
-        for name, value in facts.items():
-            world.check_same(name, value)
+        world.check_same(settings=settings, inputs=inputs, step=begin, type=str(trainer.dtype))
         if run is not None:
             run.rewind("step", begin or -1)
         if run is not None and begin == 0:
@@ -338,15 +333,6 @@ def pretrain(
                 config=settings,
             )
     return final
-
-
-def _folder(
-    path: Path, settings: dict[str, Any], inputs: dict[str, str], resume: bool, world: World
-) -> AbstractContextManager[RunFolder | None]:
-    """The run's folder for the process that writes, nothing for the others."""
-    if not world.leads:
-        return nullcontext()
-    return RunFolder(path, "pretrain", config=settings, inputs=inputs, resume=resume)
 
 
 def _reader(

@@ -191,11 +191,9 @@ def sample(
         raise UsageError(f"out must end in {' or '.join(_ENDINGS)}, got {str(out)!r}")
     sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
     dtype: Any = compute_dtype(config.dtype)
-    facts = {"settings": config_dict(config), "hashes": sampler.hashes, "type": str(dtype)}
-    for name, value in facts.items():
-        world.check_same(name, value)
+    world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
     # What rejection draws does not depend on the number of processes.
-    size = _CHUNK * world.size if config.reject == 0 else _CHUNK
+    stride = _CHUNK * world.size if config.reject == 0 else _CHUNK
     poses: list[NDArray[np.float32]] = []
     residuals: list[NDArray[np.float64]] = []
     first_images: NDArray[np.uint8] | None = None
@@ -204,7 +202,7 @@ def sample(
     progress.start("sample", config.n)
     with SharedStop(world) as stop:
         while kept < config.n:
-            count = min(size, config.n - kept) if config.reject == 0 else size
+            count = min(stride, config.n - kept) if config.reject == 0 else stride
             own = _share(count, world)
             # A process without a share draws one for its shape.
             chunk, images = sampler.draw(
