@@ -25,6 +25,7 @@ from ._options import (
 from ._output import print_json
 from ._progress import progress
 from ._settings import settings, show_settings
+from ._world import refuse_processes
 
 __all__ = ["adapt_cli"]
 
@@ -76,6 +77,7 @@ def adapt_cli(
     from flexpose.adapt import find_method
     from flexpose.poses import read_poses
 
+    refuse_processes("adapt", "it takes half a minute on one processor")
     way = find_method(method)
     chosen = settings(
         way.config,

@@ -16,8 +16,8 @@ from ._options import (
     SetOption,
 )
 from ._output import print_json
-from ._progress import progress
 from ._settings import settings, show_settings
+from ._world import joined
 
 __all__ = ["pretrain_cli"]
 
@@ -34,6 +34,8 @@ def pretrain_cli(
     as_json: JsonOption = False,
 ) -> None:
     """Learn the distribution of many source poses: writes RUN/generator.safetensors.
+
+    Several processes train together under torchrun: `torchrun --nproc-per-node 4 -m flexpose pretrain ...`.
 
     The presets learn to draw from RUN/beta.safetensors, which `flexpose train-beta` makes: run that first.
 
@@ -53,8 +55,11 @@ def pretrain_cli(
     if dry_run:
         show_settings(chosen)
         return
-    with progress() as shown:
-        written = pretrain(read_poses(poses), chosen, run, resume=resume, progress=shown)
+    with joined() as (world, shown):
+        source = read_poses(poses)
+        written = pretrain(source, chosen, run, resume=resume, progress=shown, world=world)
+    if not world.leads:
+        return
     if as_json:
         print_json({"run": run, "generator": written})
     else:

@@ -17,8 +17,8 @@ from ._options import (
     SourceOption,
 )
 from ._output import print_json
-from ._progress import progress
 from ._settings import settings, show_settings
+from ._world import joined
 
 __all__ = ["sample_cli"]
 
@@ -63,6 +63,8 @@ def sample_cli(
 ) -> None:
     """Sample poses from an adapted generator, or from a source generator.
 
+    Several processes draw the same poses sooner: `torchrun --nproc-per-node 4 -m flexpose sample ...`.
+
     Example: `flexpose sample runs/lab -n 10000 --out sampled.json --seed 1`
     """
     from flexpose.sample import SampleConfig, sample
@@ -86,8 +88,10 @@ def sample_cli(
     if dry_run:
         show_settings(chosen)
         return
-    with progress() as shown:
-        poses = sample(run, chosen, out, source=source, beta=beta, progress=shown)
+    with joined() as (world, shown):
+        poses = sample(run, chosen, out, source=source, beta=beta, progress=shown, world=world)
+    if not world.leads:
+        return
     if as_json:
         print_json({"path": out, "poses": len(poses), "skeleton": poses.skeleton.name, "seed": chosen.seed})
     else:

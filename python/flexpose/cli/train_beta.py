@@ -16,8 +16,8 @@ from ._options import (
     SetOption,
 )
 from ._output import print_json
-from ._progress import progress
 from ._settings import settings, show_settings
+from ._world import joined
 
 __all__ = ["train_beta_cli"]
 
@@ -53,8 +53,11 @@ def train_beta_cli(
     if dry_run:
         show_settings(chosen)
         return
-    with progress() as shown:
-        written = train_beta(read_poses(poses), chosen, run, resume=resume, progress=shown)
+    with joined() as (world, shown):
+        source = read_poses(poses)
+        written = train_beta(source, chosen, run, resume=resume, progress=shown, world=world)
+    if not world.leads:
+        return
     if as_json:
         print_json({"run": run, "beta": written})
     else:

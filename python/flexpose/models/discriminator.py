@@ -11,7 +11,10 @@ from ..errors import UsageError
 from .layers import EqualConv2d, EqualLinear
 from .synthesis import channels_at
 
-__all__ = ["Discriminator"]
+__all__ = ["GROUP_SIZE", "Discriminator", "group_size"]
+
+GROUP_SIZE = 4
+"""Pictures whose features the discriminator compares with each other, at most."""
 
 
 class _Block(nn.Module):
@@ -34,12 +37,15 @@ def _at_least_float32(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _minibatch_std(x: Tensor, group_size: int) -> Tensor:
+def group_size(count: int, most: int = GROUP_SIZE) -> int:
+    """How many of `count` pictures are compared with each other: the largest divisor up to `most`."""
+    return max(size for size in range(1, most + 1) if count % size == 0)
+
+
+def _minibatch_std(x: Tensor, most: int) -> Tensor:
     """Append one map: the mean spread of the features over groups of the batch (arXiv:1710.10196, section 3)."""
     n, c, h, w = x.shape
-    group = min(group_size, n)
-    while n % group:
-        group -= 1
+    group = group_size(n, most)
     y = x.to(_at_least_float32(x)).reshape(group, n // group, c, h, w)
     spread = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))  # [N / group]
     channel = spread.repeat(group).reshape(n, 1, 1, 1).expand(n, 1, h, w)
@@ -52,7 +58,9 @@ class Discriminator(nn.Module):
     Source: StyleGAN2, arXiv:1912.04958, Fig. 7c (residual), appendix B.
     """
 
-    def __init__(self, size_px: int, channel_base: int, channel_max: int, *, group_size: int = 4) -> None:
+    def __init__(
+        self, size_px: int, channel_base: int, channel_max: int, *, group_size: int = GROUP_SIZE
+    ) -> None:
         super().__init__()
         self.size_px, self.group_size = size_px, group_size
         self.resolutions = [2**i for i in range(int(math.log2(size_px)), 2, -1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,14 @@ from ..ops import modulated_conv2d, upfirdn2d
 from .layers import LRELU_GAIN, LRELU_SLOPE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["NoiseMode", "StyleLayer", "SynthesisNetwork", "channels_at"]
 
 _SLICE_BYTES = 8 << 20
 
-NoiseMode = Literal["const", "random", "none"]
+NoiseMode: TypeAlias = 'Literal["const", "random", "none"] | Callable[[int], Tensor]'
+"""Stored noise, new noise, none, or a function that makes [N, 1, r, r] for a resolution r."""
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -59,6 +60,8 @@ class StyleLayer(nn.Module):
                 torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device)
                 * self.noise_strength
             )
+        elif callable(noise):
+            added = noise(self.resolution) * self.noise_strength
         # The gain goes into the style, so that the operator sees the parameter itself and can keep what it prepares.
         styles = style * self.weight_gain
         if self.scale is None:
@@ -155,7 +158,7 @@ class SynthesisNetwork(nn.Module):
 
         Args:
             styles: the list of `Generator.styles`: L of [N, I_l], then one for each colour layer.
-            noise: "const" (stored noise), "random" or "none".
+            noise: see `NoiseMode`.
             dtype: type of the activations; colours are summed in float32 at least.
             start: (layer, activations, image) of `features_before`: go on from there.
             last_resolution: stop at this resolution and give its image.
@@ -178,7 +181,7 @@ class SynthesisNetwork(nn.Module):
         first, x, image = start if start is not None else (1, None, None)
         numbers = range(first, stop)
         n = len(styles[0])
-        step = self._slice(dtype) if styles[0].device.type == "cpu" and noise != "random" else n
+        step = self._slice(dtype) if styles[0].device.type == "cpu" and noise in ("const", "none") else n
         if torch.is_grad_enabled() or n <= step:
             image = self._run(styles, numbers, x, image, noise, dtype, fade)[1]
         else:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
+from .._distributed import ALONE, SharedStop
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
@@ -27,9 +28,9 @@ from ..checkpoint import (
 )
 from ..config import STRICT, config_dict, make_config
 from ..drawing import Drawing
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, UsageError
 from ..models.regressor import Regressor, RegressorConfig
-from ..runs import Progress, RunFolder, StopSignal
+from ..runs import Progress
 from ..skeleton import load_skeleton
 from .augment import stretch_and_turn
 from .data import PoseBatches, holdout_split, images_to_tensor, step_seed
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from .._distributed import World
     from ..poses import PoseSet
 
 _SMOOTH = 1e-6  # frame units squared, a thirtieth of a pixel: a root has no gradient at zero
@@ -158,6 +160,7 @@ def train_beta(
     *,
     resume: bool = False,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> Path:
     """Train beta on drawn source poses and on varied ones, by the distance of its readings in the picture.
 
@@ -167,6 +170,7 @@ def train_beta(
         run_dir: gets ``beta.safetensors`` and the folder ``train-beta`` (config, stats, checkpoints).
         resume: go on from the last checkpoint.
         progress: told of each step.
+        world: the processes that train together, as for `pretrain`.
 
     Returns:
         The path of ``beta.safetensors``; its header holds the mean error in pixels on held-out poses.
@@ -178,6 +182,10 @@ def train_beta(
     it never saw.
     """
     progress = progress or Progress()
+    if config.batch < world.size:
+        raise UsageError(
+            f"batch must be at least {world.size} for {world.size} processes, got {config.batch}"
+        )
     generator_file = Path(run_dir) / "generator.safetensors"
     if generator_file.is_file():
         drawing = load_generator(generator_file)[1]
@@ -194,25 +202,29 @@ def train_beta(
         "drawing": drawing.fingerprint,
     }
     dtype: Any = compute_dtype(config.dtype)
+    settings = config_dict(config)
     with (
-        RunFolder(folder, "train-beta", config=config_dict(config), inputs=inputs, resume=resume) as run,
-        StopSignal() as stop,
+        world.run_folder(folder, "train-beta", config=settings, inputs=inputs, resume=resume) as run,
+        SharedStop(world) as stop,
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(step_seed(config.seed, 10))
         sizes = RegressorConfig(
             size_px=drawing.size_px, num_keypoints=drawing.skeleton.num_keypoints, width=config.width
         )
-        beta = Regressor(sizes)
+        beta = Regressor(sizes).to(world.device)
         optimiser = torch.optim.Adam(beta.parameters(), lr=config.lr)
         checkpoints = Checkpoints(folder / "checkpoints")
         begin, losses = _restore(beta, optimiser, checkpoints) if resume else (0, [])
-        run.rewind("step", begin)
+        world.check_same(settings=settings, inputs=inputs, step=begin, type=str(dtype))
+        if run is not None:
+            run.rewind("step", begin)
         progress.start("train-beta", config.steps)
         progress.advance(begin)
         clock, since = time.monotonic(), begin
+        hint = "go on by the same command with --resume"
         for step in range(begin, config.steps):
-            losses.append(_step(beta, optimiser, batches, step, config, dtype))
+            losses.append(_step(beta, optimiser, batches, step, config, dtype, world))
             done = step + 1
             if not math.isfinite(losses[-1]):
                 raise DataError(
@@ -220,6 +232,10 @@ def train_beta(
                     f"{not_finite(beta.state_dict())}; the last good checkpoint is in {checkpoints.folder}"
                 )
             progress.advance(done, loss=losses[-1])
+            stop.agree()
+            if run is None:
+                stop.check(hint)
+                continue
             last = done == config.steps
             if done % 100 == 0 or last:
                 rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
@@ -228,16 +244,17 @@ def train_beta(
             if done % config.checkpoint_steps == 0 or last or stop.requested:
                 state = flat("beta", beta.state_dict()) | flat_optimiser("adam", optimiser)
                 checkpoints.save(done, state, {"losses": losses})
-            stop.check("go on by the same command with --resume")
-        beta.eval()
+            stop.check(hint)
+        final = Path(run_dir) / "beta.safetensors"
+        if run is None:
+            return final
+        beta.cpu().eval()
         judged = source.normalized[held] if len(held) else source.normalized[shown]
         errors = _errors_px(beta, drawing, judged, dtype)
         # No "step": a resume drops the record and writes it again.
         run.log(poses=len(judged), **{f"held_out_{key}": value for key, value in errors.items()})
         progress.message(f"beta: mean error {errors['mean_px']:.3f} px on {len(judged)} held-out poses")
-        final = Path(run_dir) / "beta.safetensors"
-        facts = {"held_out": errors, "config": config_dict(config), "poses": source.content_hash}
-        save_beta(final, beta, drawing, **facts)
+        save_beta(final, beta, drawing, held_out=errors, config=settings, poses=source.content_hash)
     return final
 
 
@@ -248,6 +265,7 @@ def _step(
     step: int,
     config: BetaConfig,
     dtype: Any,
+    world: World,
 ) -> float:
     torch.manual_seed(step_seed(config.seed, 11, step))
     rng = np.random.default_rng((config.seed, 12, step))
@@ -255,17 +273,20 @@ def _step(
     poses = batches.poses(step)
     if step % 2:  # as often the source's own poses as those of domains that it does not have
         poses = stretch_and_turn(poses, drawing.skeleton, rng)
-    images = _spoil(images_to_tensor(drawing.images(poses)))
+    own = world.share(config.batch)
+    # Spoiled as a whole: what is random in it is the same for any number of processes.
+    images = _spoil(images_to_tensor(drawing.images(poses)))[own].to(world.device)
     for group in optimiser.param_groups:
         warm = min(1.0, (step + 1) / 100)
         group["lr"] = config.lr * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
     read = beta(images, dtype=dtype).normalized
-    squared = (read - torch.from_numpy(poses)).square().sum(-1)
+    squared = (read - torch.from_numpy(poses[own]).to(world.device)).square().sum(-1)
     loss = (squared + _SMOOTH).sqrt().mean()
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
+    figures = world.average_step(beta.parameters(), {"loss": loss}, len(images) / config.batch)
     optimiser.step()
-    return float(loss.item())
+    return figures["loss"]
 
 
 def _restore(

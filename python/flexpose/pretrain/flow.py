@@ -17,6 +17,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from .._distributed import ALONE
 from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .._distributed import World
     from .code import PoseCode
 
 __all__ = ["PoseFlow", "Velocity"]
@@ -72,6 +74,7 @@ class PoseFlow:
         steps: length of the training.
         batch: pairs a step.
         seed: of all that is random in it.
+        world: the processes that train it together.
 
     Source: flow matching, arXiv:2210.02747, Eq. 23 with no noise at the end; pairs by transport within a batch,
     arXiv:2302.00482, section 3.2.3.
@@ -87,10 +90,11 @@ class PoseFlow:
         steps: int,
         batch: int,
         seed: int,
+        world: World = ALONE,
     ) -> None:
-        self.code, self.codes = code, codes
+        self.code, self.codes, self.world = code, codes, world
         self.lr, self.steps, self.batch, self.seed = lr, steps, batch, seed
-        self.velocity = Velocity(code.size, width)
+        self.velocity = Velocity(code.size, width).to(world.device)
         self.average = copy.deepcopy(self.velocity).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.velocity.parameters(), lr=lr)
         # An axis along which poses spread little weighs little, in the pairing and in the loss.
@@ -115,20 +119,26 @@ class PoseFlow:
         rng = np.random.default_rng((self.seed, 6, step))
         start = self.code.starts(self.batch, rng)
         end = self.codes[rng.integers(0, len(self.codes), self.batch)]
-        time = torch.from_numpy(rng.random((self.batch, 1), np.float32))
+        time = rng.random((self.batch, 1), np.float32)
         # The squared distances but for the terms that are the same for every pairing.
         first, second = linear_sum_assignment(-(start * self._weights) @ end.T)
-        x0, x1 = torch.from_numpy(start[first]), torch.from_numpy(end[second])
-        error = self.velocity(torch.lerp(x0, x1, time), time) - (x1 - x0)
-        loss = (error.square() * torch.from_numpy(self._weights)).mean()
+        own = self.world.share(self.batch)
+        x0, x1, t = (self._tensor(rows[own]) for rows in (start[first], end[second], time))
+        error = self.velocity(torch.lerp(x0, x1, t), t) - (x1 - x0)
+        loss = (error.square() * self._tensor(self._weights)).mean()
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        part = len(x0) / self.batch
+        figures = self.world.average_step(self.velocity.parameters(), {"loss": loss}, part)
         self.optimiser.step()
         keep = min(0.999, (step + 1) / (step + 20))
         with torch.no_grad():
             for average, value in zip(self.average.parameters(), self.velocity.parameters(), strict=True):
                 average.lerp_(value, 1 - keep)
-        return float(loss.item())
+        return figures["loss"]
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self.world.device)
 
     @torch.no_grad()
     def transport(self, starts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -136,13 +146,13 @@ class PoseFlow:
         ends = []
         length = 1 / _INTEGRATION_STEPS
         for begin in range(0, len(starts), _CHUNK):
-            x = torch.from_numpy(starts[begin : begin + _CHUNK])
+            x = self._tensor(starts[begin : begin + _CHUNK])
             for i in range(_INTEGRATION_STEPS):
-                time = torch.full((len(x), 1), i * length)
+                time = torch.full((len(x), 1), i * length, device=x.device)
                 middle = x + self.average(x, time) * (length / 2)
                 x = x + self.average(middle, time + length / 2) * length
-            ends.append(x.numpy())
-        return np.concatenate(ends)
+            ends.append(x.cpu().numpy())
+        return np.concatenate(ends) if ends else starts[:0]
 
     def pairs(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Starts [count, D] and the poses [count, K, 2] that they stand for; the same at every call.
@@ -150,4 +160,6 @@ class PoseFlow:
         Sixteen passes of the velocity network a pair: some minutes of one core for 300,000 pairs and a width of 384.
         """
         starts = self.code.starts(count, np.random.default_rng((self.seed, 7)))
-        return starts, self.code.decode(self.transport(starts))
+        own = self.world.share(math.ceil(count / _CHUNK))
+        ends = self.world.gather(self.transport(starts[own.start * _CHUNK : own.stop * _CHUNK]))
+        return starts, self.code.decode(ends)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._distributed import ALONE
 from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ..errors import DataError
 from ..models.layers import EqualLinear
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .._distributed import World
     from ..models import Generator, Regressor
     from .code import PoseCode
     from .config import PretrainConfig
@@ -44,18 +46,20 @@ _LOWEST_SHARE = 0.02  # of the highest rate
 _MEAN_OF = 4096  # codes
 
 
-def pyramid_loss(images: Tensor, targets: Tensor) -> Tensor:
+def pyramid_loss(images: Tensor, targets: Tensor, batch: Tensor | None = None) -> Tensor:
     """Mean squared difference summed over the pictures and their halvings down to 4x4, each relative to its scale.
 
-    The coarse levels tell where a limb has to go when it does not overlap the target's yet.
+    The coarse levels tell where a limb has to go when it does not overlap the target's yet. The scale is that of
+    `batch`, of which the targets may be a part, or of the targets.
     """
-    total = torch.zeros(())
+    total = torch.zeros((), device=images.device)
     while True:
-        scale = targets.var(0).mean().clamp_min(1e-6)
+        scale = (targets if batch is None else batch).var(0).mean().clamp_min(1e-6)
         total = total + F.mse_loss(images, targets) / scale
         if images.shape[2] <= 4:
             return total
         images, targets = F.avg_pool2d(images, 2), F.avg_pool2d(targets, 2)
+        batch = None if batch is None else F.avg_pool2d(batch, 2)
 
 
 class _Joints(nn.Module):
@@ -97,6 +101,7 @@ class Lessons:
         code: their code.
         beta: reads the joints of what G draws, frozen; None leaves that term out.
         dtype: type of the convolutions.
+        world: the processes that train together; each takes its rows of every batch.
 
     Raises:
         DataError: the poses are all the same.
@@ -111,7 +116,9 @@ class Lessons:
         code: PoseCode,
         beta: Regressor | None,
         dtype: torch.dtype,
+        world: World = ALONE,
     ) -> None:
+        self.world = world
         self.config, self.G, self.G_ema = config, generator, average
         self.batches, self.code, self.beta, self.dtype = batches, code, beta, dtype
         self.poses = batches.with_mirrored()
@@ -128,10 +135,11 @@ class Lessons:
             steps=config.flow_steps,
             batch=config.flow_batch,
             seed=config.seed,
+            world=world,
         )
-        self.joints = _Joints(config.w_dim, flattened.shape[1])
+        self.joints = _Joints(config.w_dim, flattened.shape[1]).to(world.device)
         self.joints_ema = copy.deepcopy(self.joints).requires_grad_(False)
-        self.mean = torch.from_numpy(flattened.mean(0))
+        self.mean = torch.from_numpy(flattened.mean(0)).to(world.device)
         self.scale = float(flattened.std(0).mean())
         layers = generator.mapping.layers
         first, after = layers[: config.pose_layers], layers[config.pose_layers + 1 :]
@@ -176,7 +184,10 @@ class Lessons:
         return self._pairs
 
     def _units(self, poses: NDArray[np.float32]) -> Tensor:
-        return (torch.from_numpy(poses.reshape(len(poses), -1)) - self.mean) / self.scale
+        return (self._tensor(poses.reshape(len(poses), -1)) - self.mean) / self.scale
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self.world.device)
 
     def mapping_step(self, step: int) -> float:
         """One step of the second lesson, from z to joints; returns the root mean squared error in pixels."""
@@ -186,13 +197,15 @@ class Lessons:
         rng = np.random.default_rng((config.seed, 8, step))
         starts, poses = self.pairs()
         rows = rng.integers(0, len(starts), config.mapping_batch)
-        z = torch.from_numpy(self.code.latents(starts[rows], rng))
+        own = self.world.share(config.mapping_batch)
+        z = self._tensor(self.code.latents(starts[rows], rng)[own])
         hidden = self.G.mapping(z, stop=config.pose_layers)
-        loss = F.mse_loss(self.joints.head(hidden), self._units(poses[rows]))
+        loss = F.mse_loss(self.joints.head(hidden), self._units(poses[rows[own]]))
         self.opt_mapping.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        figures = self.world.average_step(self.mapped, {"loss": loss}, len(z) / config.mapping_batch)
         self.opt_mapping.step()
-        return math.sqrt(loss.item()) * self.scale * config.size_px / 2
+        return math.sqrt(figures["loss"]) * self.scale * config.size_px / 2
 
     def drawing_poses(self, step: int) -> NDArray[np.float32]:
         """[batch, K, 2]: half as the flow makes them, a quarter as they are in the source, a quarter bent and turned.
@@ -221,21 +234,25 @@ class Lessons:
         """
         config = self.config
         self._set_rate(self.opt_drawing, config.lessons_lr, share, since)
-        poses = self.drawing_poses(step)
-        targets = self.batches.drawn(poses, resolution)
+        poses, own = self.drawing_poses(step), self.world.share(config.batch)
+        batch = self.batches.drawn(poses, resolution).to(self.world.device)
+        poses, targets = poses[own], batch[own]
         w = self.G.mapping.finish(self.joints.embed(self._units(poses)), config.pose_layers + 1)
         images = self.G.synthesize(
             self.G.styles(w), noise="none", dtype=self.dtype, last_resolution=resolution
         )
-        loss = pyramid_loss(images, targets)
-        figures = {"loss_drawing": loss.item()}
+        loss = pyramid_loss(images, targets, *([batch] if self.world.size > 1 else []))
+        means = {"loss_drawing": loss}
         if self.beta is not None and resolution == config.size_px:
             read = self.beta(images, dtype=self.dtype).normalized
-            truth = torch.from_numpy(poses)
-            figures["error_px"] = float((read.detach() - truth).norm(dim=-1).mean()) * config.size_px / 2
+            truth = self._tensor(poses)
+            means["error_px"] = (read.detach() - truth).norm(dim=-1).mean()
             loss = loss + config.keypoint_weight * F.smooth_l1_loss(read, truth, beta=0.05)
         self.opt_drawing.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        figures = self.world.average_step(self.drawing, means, len(poses) / config.batch)
+        if "error_px" in figures:
+            figures["error_px"] *= config.size_px / 2
         torch.nn.utils.clip_grad_norm_(self.drawing, _MAX_GRADIENT)
         self.opt_drawing.step()
         return figures

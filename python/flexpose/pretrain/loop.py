@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from .._distributed import ALONE, SharedStop
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
@@ -26,8 +27,9 @@ from ..config import config_dict
 from ..drawing import Drawing
 from ..errors import DataError, UsageError
 from ..models import Discriminator, Generator
+from ..models.discriminator import group_size
 from ..raster import encode_png, image_grid
-from ..runs import Progress, RunFolder, StopSignal
+from ..runs import Progress, RunFolder
 from ..skeleton import load_skeleton
 from .code import PoseCode
 from .data import PoseBatches, holdout_split, step_seed
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from .._distributed import World
     from ..models import Regressor
+    from ..models.synthesis import NoiseMode
     from ..poses import PoseSet
     from .config import PretrainConfig
 
@@ -52,15 +56,30 @@ _ADAM_BETAS = (0.0, 0.99)
 
 
 class _Trainer:
-    """The networks, their optimisers and one step of whatever the schedule says."""
+    """The networks, their optimisers and one step of whatever the schedule says.
 
-    def __init__(self, config: PretrainConfig, batches: PoseBatches, beta: Regressor | None = None) -> None:
-        self.config, self.batches = config, batches
+    Every random number is drawn for the whole batch in every process, which then takes its rows: what a step sees
+    does not depend on the number of processes.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        batches: PoseBatches,
+        beta: Regressor | None = None,
+        world: World = ALONE,
+    ) -> None:
+        self.config, self.batches, self.world = config, batches, world
         self.schedule = Schedule(config)
         self.dtype: Any = compute_dtype(config.dtype)
         torch.manual_seed(step_seed(config.seed, 0))
-        self.G = Generator(config.generator_config())
-        self.D = Discriminator(config.size_px, config.channel_base, config.channel_max)
+        self.G = Generator(config.generator_config()).to(world.device)
+        self.D = Discriminator(config.size_px, config.channel_base, config.channel_max).to(world.device)
+        # Pictures that the discriminator compares with each other stay together, as many as in the whole batch.
+        self.D.group_size = group_size(config.batch)
+        compared = np.arange(config.batch).reshape(self.D.group_size, -1)
+        self.rows = compared[:, world.share(compared.shape[1])].ravel()
+        self.part = len(self.rows) / config.batch
         self.G_ema = copy.deepcopy(self.G).eval().requires_grad_(False)
         mapping = list(self.G.mapping.parameters())
         rest = [p for name, p in self.G.named_parameters() if not name.startswith("mapping.")]
@@ -73,7 +92,8 @@ class _Trainer:
         if config.lessons:
             code = PoseCode(batches.with_mirrored(), config.z_dim)
             dtype: Any = self.dtype
-            self.lessons = Lessons(config, self.G, self.G_ema, batches, code, beta, dtype)
+            beta = None if beta is None else beta.to(world.device)
+            self.lessons = Lessons(config, self.G, self.G_ema, batches, code, beta, dtype, world)
         # Lazy R1: StyleGAN2, appendix B; the optimiser's time constants follow the share of regularised steps.
         ratio = config.r1_every / (config.r1_every + 1)
         betas = (_ADAM_BETAS[0] ** ratio, _ADAM_BETAS[1] ** ratio)
@@ -96,23 +116,32 @@ class _Trainer:
         load_optimiser(self.opt_d, take(tensors, "opt_d"))
 
     def _fakes(self, resolution: int, fade: float) -> Tensor:
-        n = self.config.batch
-        w = self.G.map(torch.randn(n, self.config.z_dim))
+        w = self.G.map(self._normal(self.config.z_dim))
         with torch.no_grad():
-            self.G.mapping.w_avg.lerp_(w.detach().mean(0), 0.005)
+            mean = w.mean(0)
+            self.world.average([mean], self.part)
+            self.G.mapping.w_avg.lerp_(mean, 0.005)
         if torch.rand([]) < self.config.style_mixing:
-            other = self.G.map(torch.randn(n, self.config.z_dim))
+            other = self.G.map(self._normal(self.config.z_dim))
             used = 2 * self.G.synthesis.resolutions.index(resolution) + 2
             cut = int(torch.randint(1, used, []))
-            early = torch.arange(self.G.num_layers + 1)[None, :, None] < cut
+            early = torch.arange(self.G.num_layers + 1, device=w.device)[None, :, None] < cut
             w = torch.where(early, w[:, None], other[:, None])
-        styles = self.G.styles(w)
+        noise: NoiseMode = "none" if self.config.noise == "none" else self._noise
         return self.G.synthesize(
-            styles, noise=self.config.noise, dtype=self.dtype, last_resolution=resolution, fade=fade
+            self.G.styles(w), noise=noise, dtype=self.dtype, last_resolution=resolution, fade=fade
         )
 
+    def _normal(self, *shape: int) -> Tensor:
+        """This process's rows [n, *shape] of normal numbers for the whole batch."""
+        return torch.randn(self.config.batch, *shape)[self.rows].to(self.world.device)
+
+    def _noise(self, resolution: int) -> Tensor:
+        return self._normal(1, resolution, resolution)
+
     def _reals(self, step: int, resolution: int, fade: float) -> Tensor:
-        images = self.batches.images(step, resolution)
+        poses = self.batches.poses(step)[self.rows]
+        images = self.batches.drawn(poses, resolution).to(self.world.device)
         if fade < 1:
             coarse = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="nearest")
             images = torch.lerp(coarse, images, fade)
@@ -140,14 +169,14 @@ class _Trainer:
         """One generator and one discriminator step of the adversarial game."""
         _, _, resolution, fade = self.schedule.at(step)
         judge = {"dtype": self.dtype, "fade": fade}
-        figures = {}
+        figures: dict[str, float] = {}
         if not self.schedule.judge_alone(step):
             self.D.requires_grad_(False)
             loss_g = F.softplus(-self.D(self._fakes(resolution, fade), **judge)).mean()
             self.opt_g.zero_grad(set_to_none=True)
             torch.autograd.backward(loss_g)
+            figures |= self.world.average_step(self.G.parameters(), {"loss_g": loss_g}, self.part)
             self.opt_g.step()
-            figures["loss_g"] = loss_g.item()
 
         self.D.requires_grad_(True)
         self.opt_d.zero_grad(set_to_none=True)
@@ -157,24 +186,21 @@ class _Trainer:
         logits_fake, logits_real = self.D(fakes, **judge), self.D(reals, **judge)
         loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
         torch.autograd.backward(loss_d)
-        figures |= {
-            "loss_d": loss_d.item(),
-            "real": logits_real.mean().item(),
-            "fake": logits_fake.mean().item(),
-        }
+        means = {"loss_d": loss_d, "real": logits_real.mean(), "fake": logits_fake.mean()}
         if step % self.config.r1_every == 0 and self.config.r1_gamma > 0:
-            figures["r1"] = self._r1(reals, resolution, judge)
+            means["r1"] = self._r1(reals, resolution, judge)
+        figures |= self.world.average_step(self.D.parameters(), means, self.part)
         self.opt_d.step()
         return figures
 
-    def _r1(self, reals: Tensor, resolution: int, judge: dict[str, Any]) -> float:
+    def _r1(self, reals: Tensor, resolution: int, judge: dict[str, Any]) -> Tensor:
         """R1 penalty (Mescheder et al. 2018, Eq. 9), gamma / 2 E ||grad D(x)||^2, weighted for its rarity."""
         reals = reals.detach().requires_grad_(True)
         (grad,) = torch.autograd.grad(self.D(reals, **judge).sum(), reals, create_graph=True)
         penalty = grad.float().square().sum((1, 2, 3)).mean()
         gamma = self.config.r1_gamma * (resolution / self.config.size_px) ** 2
         torch.autograd.backward(penalty * (gamma / 2 * self.config.r1_every))
-        return penalty.item()
+        return penalty
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -194,12 +220,30 @@ class _Trainer:
         if self.lessons is not None and step < self.schedule.begin("game"):
             self.lessons.join()
         rng = np.random.default_rng((self.config.seed, 4))
-        z = torch.from_numpy(rng.standard_normal((_GRID, self.config.z_dim), np.float32))
+        z = torch.from_numpy(rng.standard_normal((_GRID, self.config.z_dim), np.float32)).to(
+            self.world.device
+        )
         with torch.inference_mode():
             styles = self.G_ema.styles(self.G_ema.map(z))
             images = self.G_ema.synthesize(styles, dtype=self.dtype, last_resolution=resolution)
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return image_grid(pixels.permute(0, 2, 3, 1).contiguous().numpy(), 9)
+        return image_grid(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), 9)
+
+
+def _check_shares(config: PretrainConfig, world: World) -> None:
+    """See to it that every process has something to do in every step."""
+    least = {"batch": world.size}
+    if config.lessons:
+        least |= {"flow_batch": world.size, "mapping_batch": world.size}
+    group = group_size(config.batch)
+    if config.stages:  # pictures that the discriminator compares stay in one process
+        least["batch"] = group * world.size
+    for name, count in least.items():
+        if getattr(config, name) < count:
+            together = f", {group} pictures of the game in each" if count > world.size else ""
+            raise UsageError(
+                f"{name} must be at least {count} for {world.size} processes{together}, got {getattr(config, name)}"
+            )
 
 
 def pretrain(
@@ -209,6 +253,7 @@ def pretrain(
     *,
     resume: bool = False,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> Path:
     """Learn the distribution of source poses.
 
@@ -219,13 +264,17 @@ def pretrain(
             ``pretrain`` (config, stats, grids, checkpoints).
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each step.
+        world: the processes that train together, each on its share of every batch; the first one writes. They see the
+            same data and the same random numbers as one process, and differ from it as sums in another order do. A run
+            can go on with another number of them.
 
     Returns:
         The path of ``generator.safetensors``.
 
     Raises:
         UsageError: the folder holds a run and `resume` is False; or the drawing lessons find no beta in `run_dir`, or
-            one for other pictures.
+            one for other pictures; or a batch is too small for so many processes.
+        PeerError: another process failed.
         ConfigError: the resumed run had other settings, poses or another beta.
         DataError: no usable poses, lessons from poses that are all the same, or the training lost its numbers (names
             the step and the tensor).
@@ -243,41 +292,46 @@ def pretrain(
         config.frame,
         config.margin,
     )
+    _check_shares(config, world)
     source = drawing.framed(poses)
     shown, held = holdout_split(len(source), config.holdout, config.seed)
     batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)
     folder = Path(run_dir) / "pretrain"
     beta, beta_hash = _reader(config, drawing, run_dir)
     inputs = {"poses": source.content_hash, "skeleton": drawing.skeleton.fingerprint} | beta_hash
+    settings = config_dict(config)
     with (
-        RunFolder(folder, "pretrain", config=config_dict(config), inputs=inputs, resume=resume) as run,
-        StopSignal() as stop,
+        world.run_folder(folder, "pretrain", config=settings, inputs=inputs, resume=resume) as run,
+        SharedStop(world) as stop,
         torch.random.fork_rng(devices=[]),
     ):
-        trainer = _Trainer(config, batches, beta)
+        trainer = _Trainer(config, batches, beta, world)
         checkpoints = Checkpoints(folder / "checkpoints")
         saved = checkpoints.latest() if resume else None
         begin, sums = 0, {}
         if saved is not None:
             trainer.load(saved[0], folder / "checkpoints")
             begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
-        run.rewind("step", begin or -1)
-        if begin == 0:
+        world.check_same(settings=settings, inputs=inputs, step=begin, type=str(trainer.dtype))
+        if run is not None:
+            run.rewind("step", begin or -1)
+        if run is not None and begin == 0:
             run.log(step=0, poses=len(source), dropped=source.dropped, shown=len(shown), held_out=len(held))
             example = drawing.images(source.normalized[shown[:_GRID]], layout="nhwc")
             with run.publish("grid-source.png") as path:
                 path.write_bytes(encode_png(image_grid(example, 9)))
         _loop(trainer, run, checkpoints, stop, progress, begin, sums)
         final = Path(run_dir) / "generator.safetensors"
-        save_generator(
-            final,
-            trainer.G_ema,
-            drawing,
-            poses=source.content_hash,
-            num_poses=len(shown),
-            kimg=config.total_kimg,
-            config=config_dict(config),
-        )
+        if world.leads:
+            save_generator(
+                final,
+                trainer.G_ema,
+                drawing,
+                poses=source.content_hash,
+                num_poses=len(shown),
+                kimg=config.total_kimg,
+                config=settings,
+            )
     return final
 
 
@@ -300,9 +354,9 @@ def _reader(
 
 def _loop(
     trainer: _Trainer,
-    run: RunFolder,
+    run: RunFolder | None,
     checkpoints: Checkpoints,
-    stop: StopSignal,
+    stop: SharedStop,
     progress: Progress,
     begin: int,
     sums: dict[str, list[float]],
@@ -329,6 +383,10 @@ def _loop(
             sums.setdefault(key, []).append(value)
         done = step + 1
         progress.advance(done, **figures)
+        stop.agree()
+        if run is None:
+            stop.check(hint)
+            continue
         last = done == schedule.steps
         moment = schedule.at(step)
         if done % every["log"] == 0 or last:

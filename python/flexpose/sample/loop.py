@@ -13,6 +13,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from .._atomic import atomic_path, atomic_write
+from .._distributed import ALONE, SharedStop
 from .._threads import compute_dtype
 from ..adapt.adapter import VARIETY, load_transfer, read_adapter
 from ..adapt.unlearned import UnlearnedSampler, read_unlearned
@@ -23,7 +24,7 @@ from ..metrics import KinematicLimits
 from ..poses import PoseSet, write_poses
 from ..pretrain.files import beta_of, load_beta, load_generator
 from ..raster import encode_png, image_grid
-from ..runs import Progress, StopSignal, versions
+from ..runs import Progress, versions
 from ..zoo import source_file
 from .draw import BLOCK, draw_images, latents, map_codes, read_keypoints
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .._distributed import World
     from ..drawing import Drawing
     from ..models import Generator, Regressor, Transfer
 
@@ -181,6 +183,7 @@ def sample(
     source: str | PathLike[str] | None = None,
     beta: str | PathLike[str] | None = None,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> PoseSet:
     """Sample poses, and write them if a file is named.
 
@@ -195,6 +198,7 @@ def sample(
         source: see `load_sampler`.
         beta: see `load_sampler`.
         progress: told of each block.
+        world: the processes that draw together; the first one writes, and the poses are the same as one's alone.
 
     Returns:
         n poses in pixels of a square of `image_size`, ids from 1.
@@ -203,6 +207,7 @@ def sample(
         UsageError: `out` has another ending; see also `load_sampler`.
         DataError: see `load_sampler`; the generator's pictures hold no number.
         Interrupted: SIGINT or SIGTERM came; nothing was written.
+        PeerError: another process failed; nothing was written.
 
     Source: FlexPose, arXiv:2412.13463, Eq. 8.
     """
@@ -211,6 +216,9 @@ def sample(
         raise UsageError(f"out must end in {' or '.join(_ENDINGS)}, got {str(out)!r}")
     sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
     dtype: Any = compute_dtype(config.dtype)
+    world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
+    # What rejection draws does not depend on the number of processes.
+    stride = _CHUNK * world.size if config.reject == 0 else _CHUNK
     poses: list[NDArray[np.float32]] = []
     residuals: list[NDArray[np.float64]] = []
     first_images: NDArray[np.uint8] | None = None
@@ -218,30 +226,39 @@ def sample(
     threshold = np.inf
     kept = begin = 0
     progress.start("sample", config.n)
-    with StopSignal() as stop:
+    with SharedStop(world) as stop:
         while kept < config.n:
-            count = _next_count(config, limits is not None, kept, begin)
+            count = _next_count(config, limits is not None, stride, kept, begin)
+            own = _share(count, world)
+            # A process without a share draws one for its shape.
             chunk, images = sampler.draw(
-                count, config.seed, begin=begin, truncation=config.truncation, dtype=dtype
+                max(1, len(own)),
+                config.seed,
+                begin=begin + own.start,
+                truncation=config.truncation,
+                dtype=dtype,
             )
-            residual = sampler.residual(chunk, images)
+            chunk, images = chunk[: len(own)], images[: len(own)]
+            residual = world.gather(sampler.residual(chunk, images))
+            chunk = world.gather(chunk)
             if begin == 0 and config.reject > 0:
                 threshold = float(np.quantile(residual, 1 - config.reject))
             good = residual <= threshold
             if limits is not None:
                 good &= ~limits.violated(sampler.drawing.reframed(chunk))
             if first_images is None:
-                first_images = images[good][:_GRID]
+                first_images = world.gather(images[good[own.start : own.stop]][:_GRID])[:_GRID]
             poses.append(chunk[good])
             residuals.append(residual[good])
             kept, begin = kept + int(good.sum()), begin + count
             progress.advance(min(kept, config.n))
+            stop.agree()
             stop.check("nothing was written")
     normalized = np.concatenate(poses)[: config.n]
     pixels = (normalized.astype(np.float64) + 1) / 2 * config.image_size
     size = np.full((config.n, 2), config.image_size, np.int32)
     result = PoseSet(pixels.astype(np.float32), skeleton=sampler.drawing.skeleton, image_size=size)
-    if out is not None:
+    if out is not None and world.leads:
         info = {
             "config": config_dict(config),
             "hashes": sampler.hashes,
@@ -255,20 +272,26 @@ def sample(
     return result
 
 
-def _next_count(config: SampleConfig, limited: bool, kept: int, drawn: int) -> int:
-    """How many samples to draw next; whole blocks where some may be rejected."""
+def _next_count(config: SampleConfig, limited: bool, most: int, kept: int, drawn: int) -> int:
+    """How many samples to draw next, at `most` so many; whole blocks where some may be left out."""
     missing = config.n - kept
     if config.reject > 0:
-        return _CHUNK  # the first of them sets the threshold
+        return most  # the first of them sets the threshold
     if not limited:
-        return min(_CHUNK, missing)
+        return min(most, missing)
     if drawn >= _CHUNK and kept < _LEAST_KEPT * drawn:
         raise DataError(
             f"only {kept} of {drawn} samples stay within the adapter's ranges of bones and joint angles; "
             "plausible=false keeps all"
         )
     share = max(kept / drawn, 0.1) if drawn else 0.7
-    return min(_CHUNK, BLOCK * math.ceil(missing / share / BLOCK))
+    return min(most, BLOCK * math.ceil(missing / share / BLOCK))
+
+
+def _share(count: int, world: World) -> range:
+    """This process's part of `count` samples, in whole blocks."""
+    blocks = world.share(math.ceil(count / BLOCK))
+    return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, count))
 
 
 def _write(
