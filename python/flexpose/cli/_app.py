@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flexpose._threads import calm_openmp
+from flexpose._threads import calm_openmp, keep_memory
 
 from . import adapters, bench, poses, shards, skeletons, zoo
 from ._errors import report, traceback_wanted
@@ -65,8 +65,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# Those that compute with torch and do nothing else.
+_COMPUTING = {"train-beta", "pretrain", "adapt", "sample", "bench", "layer-scan", "report", "demo"}
+
+
 @app.callback()
 def _options(
+    ctx: typer.Context,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
@@ -83,6 +88,8 @@ def _options(
 
     Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 disk or memory, 5 device, 130 interrupted.
     """
+    if ctx.invoked_subcommand in _COMPUTING:
+        keep_memory()
 
 
 _RUN, _DATA, _ABOUT = "The method", "Poses and pictures", "This installation"
