@@ -23,7 +23,6 @@ __all__ = ["FULL_DELTA_PRESETS", "FullDeltaConfig", "FullDeltaLearner"]
 class FullDeltaConfig(PictureConfig):
     """The mapping network and all affine layers are free; without mixed poses (`mixed = 0`) it is Table 4's row."""
 
-    lr: float = 0.01
     mapping_lr_multiplier: float = 0.01  # StyleGAN's
 
     def __post_init__(self) -> None:
@@ -32,6 +31,7 @@ class FullDeltaConfig(PictureConfig):
 
 
 FULL_DELTA_PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's numbers, with one learning rate for all.
     "aligned": {
         "pairing": "random",
         "features": ("beta", "pyramid"),

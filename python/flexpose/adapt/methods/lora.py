@@ -42,6 +42,8 @@ class LoraConfig(PictureConfig):
 
 
 LORA_PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's numbers. Its learning rate is too high for low rank: on the shipped source the loss is 650 in the mean
+    # of the first 20 iterations and 9 after 60, where the default's has fallen to 0.95.
     "aligned": {
         "pairing": "random",
         "features": ("beta", "pyramid"),
