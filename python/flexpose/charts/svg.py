@@ -68,11 +68,11 @@ def chart_svg(chart: Chart) -> str:
         y_low, y_high = _widened(y_low, y_high, tall / unit)
 
     def to_x(value: float) -> float:
-        return left + width * (value - x_low) / (x_high - x_low)
+        return left + width * min(max((value - x_low) / (x_high - x_low), 0.0), 1.0)
 
     def to_y(value: float) -> float:
         at = math.log10(value) if chart.log_y else value
-        share = (at - y_low) / (y_high - y_low)
+        share = min(max((at - y_low) / (y_high - y_low), 0.0), 1.0)  # error bars may reach beyond
         return _TOP + tall * (share if names else 1 - share)
 
     parts = [

@@ -107,7 +107,11 @@ def overview(runs: tuple[Run, ...], evidence: dict[str, Evidence]) -> Html:
 
 def evaluation_table(evaluation: EvaluationReport) -> Html:
     """A row a metric, a column a set of poses."""
-    headers, lines = evaluation.cells()
+    headers, cells = evaluation.cells()
+    # What was added is the generator before adaptation; it belongs beside the adapted one.
+    order = {"generated": 0, "added": 1}
+    pairs = sorted(zip(evaluation.rows(), cells, strict=True), key=lambda pair: order.get(pair[0].kind, 2))
+    lines = [line for _, line in pairs]
     aims = {metric.title: _AIMS[metric.better] for metric in METRICS}
     rows = [
         [f"{title} {aims.get(title, '')}".rstrip(), *(_plus_minus(line[index]) for line in lines)]
