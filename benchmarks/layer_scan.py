@@ -50,7 +50,7 @@ SCANS: dict[str, tuple[str, bool, dict[str, Any]]] = {
             "iterations": 40,
             "seeds": 1,
             "layers": "each",
-            "augment": ("global", "local", "scale"),
+            "augment": ("global", "local"),
         },
     ),
 }

@@ -181,7 +181,7 @@ def test_recommendation_names_best_ties_and_sets() -> None:
         {
             UNCHANGED: [2, 2],
             "1": [1.9, 2.1],
-            "2": [1.0, 1.2],
+            "2": [0.8, 1.3],
             "3": [0.9, 1.1],
             "4": [1.3, 1.3],
             "1,3": [0.5, 0.5],

@@ -101,19 +101,19 @@ class LayerScan:
     def best(self, augment: str, measure: str = "loss") -> tuple[str | None, list[str]]:
         """The single layer that is best under an augmentation, and those that are not clearly worse.
 
-        A layer is not clearly worse if its mean lies within the larger of the two spreads of the best one's mean.
+        A layer is not clearly worse if its mean lead over the best one is within the spread of that lead: a repeat
+        asks the same of every layer.
         """
         single = [name for name in self.names() if name in self.layers]
-        found = {name: self.mean_spread(augment, name, measure) for name in single}
-        if not found:
+        if not single:
             return None, []
-        best = min(found, key=lambda name: found[name][0])
-        ties = [
-            name
-            for name in single
-            if name != best
-            and found[name][0] - found[best][0] <= max(found[name][1] or 0.0, found[best][1] or 0.0)
-        ]
+        values = {name: np.array(self.values(augment, name, measure)) for name in single}
+        best = min(single, key=lambda name: float(values[name].mean()))
+        ties = []
+        for name in single:
+            lead = values[name] - values[best]
+            if name != best and lead.mean() <= (lead.std(ddof=1) if len(lead) > 1 else 0.0):
+                ties.append(name)
         return best, ties
 
     def recommendation(self) -> list[str]:
