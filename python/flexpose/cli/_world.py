@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flexpose._distributed import ALONE, join, started_processes
 from flexpose.errors import FlexposeError, UsageError
 from flexpose.runs import Progress
 
@@ -28,6 +27,8 @@ def joined() -> Iterator[tuple[World, Progress]]:
 
     An error that the first process reports as well ends the others without a word.
     """
+    from flexpose._distributed import ALONE, join, started_processes  # NumPy loads only here
+
     world = ALONE
     try:
         with ExitStack() as stack:
@@ -47,6 +48,8 @@ def refuse_processes(command: str, why: str) -> None:
     Raises:
         UsageError: torchrun started more than one.
     """
+    from flexpose._distributed import started_processes
+
     count = started_processes()
     if count > 1:
         raise UsageError(f"{command} must run in one process, got {count}: {why}")
