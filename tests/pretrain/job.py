@@ -20,7 +20,7 @@ from flexpose._distributed import ALONE, PeerError, World, join
 from flexpose.checkpoint import content_hash
 from flexpose.cli import main as command
 from flexpose.errors import DataError, FlexposeError, Interrupted, UsageError
-from flexpose.pretrain import PretrainConfig, loop, pretrain
+from flexpose.pretrain import PretrainConfig, loop, pretrain, train_beta
 from flexpose.sample import SampleConfig, sample
 
 from .. import tiny
@@ -40,6 +40,7 @@ CONFIG = replace(
     noise="random",
     style_mixing=0.5,
 )
+BETA = replace(tiny.BETA, batch=9, checkpoint_steps=12)
 SAMPLES = {
     "plain": SampleConfig(n=150, dtype="float32"),
     "kept": SampleConfig(n=30, reject=0.6, dtype="float32"),
@@ -78,6 +79,7 @@ def together(folder: Path, world: World) -> dict[str, Any]:
     loop._loop = original
     seen: dict[str, Any] = {"figures": watch.figures, "weights": content_hash(trainers[0].state())}
     train(folder / "one-two", resume=True, world=world)
+    train_beta(tiny.source_poses(), BETA, folder / "beta-two", world=world)
     me = os.getpid()
     sender = At(7, lambda: os.kill(me, signal.SIGTERM)) if world.rank == 1 else tiny.Watch()
     try:

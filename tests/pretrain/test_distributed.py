@@ -23,10 +23,11 @@ from flexpose.cli import app
 from flexpose.config import config_dict
 from flexpose.errors import UsageError
 from flexpose.poses import read_poses, write_poses
+from flexpose.pretrain import train_beta
 from flexpose.sample import SampleConfig, sample
 
 from .. import tiny
-from .job import CONFIG, SAMPLES, train
+from .job import BETA, CONFIG, SAMPLES, train
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ("one", "two", "one-two", "stopped", "failed", "killed", "refused")
@@ -129,6 +130,15 @@ def test_the_processes_stay_the_same_bit_for_bit(job: Job) -> None:
 
 def test_two_go_on_with_what_one_began(job: Job) -> None:
     assert_close_runs(job.folder / "one-two", job.folder / "one")
+
+
+def test_beta_too(job: Job, tmp_path: Path) -> None:
+    train_beta(tiny.source_poses(), BETA, tmp_path)
+    two = job.folder / "beta-two"
+    mine, theirs = (tiny.stats(path / "train-beta" / "stats.jsonl") for path in (two, tmp_path))
+    assert len(mine) == len(theirs) == 2
+    for record, expected in zip(mine, theirs, strict=True):
+        assert record == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_a_signal_to_one_stops_both_after_the_same_step(job: Job) -> None:

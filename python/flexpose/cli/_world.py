@@ -27,7 +27,7 @@ def joined() -> Iterator[tuple[World, Progress]]:
 
     An error that the first process reports as well ends the others without a word.
     """
-    from flexpose._distributed import ALONE, join, started_processes
+    from flexpose._distributed import ALONE, join, started_processes  # NumPy loads only here
 
     world = ALONE
     try:

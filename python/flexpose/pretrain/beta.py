@@ -265,7 +265,7 @@ def _step(
     step: int,
     config: BetaConfig,
     dtype: Any,
-    world: World,
+    world: World = ALONE,
 ) -> float:
     torch.manual_seed(step_seed(config.seed, 11, step))
     rng = np.random.default_rng((config.seed, 12, step))

@@ -45,8 +45,9 @@ def _blocks(x: Tensor) -> list[Tensor]:
 
 @torch.inference_mode()
 def map_codes(generator: Generator, z: Tensor, *, truncation: float = 1.0) -> Tensor:
-    """F of z [N, z_dim]: w [N, w_dim]."""
-    parts = [generator.map(block, truncation=truncation) for block in _blocks(z)]
+    """F of z [N, z_dim]: w [N, w_dim], where the generator is."""
+    device = generator.mapping.w_avg.device
+    parts = [generator.map(block.to(device), truncation=truncation) for block in _blocks(z)]
     return torch.cat(parts)[: len(z)] if parts else torch.empty(0, generator.config.w_dim)
 
 
@@ -69,7 +70,7 @@ def draw_images(
         images = generator.synthesize(styles if transfer is None else transfer(styles), dtype=dtype)
         if not bool(torch.isfinite(images).all()):
             raise DataError("expected pictures of finite numbers from the generator, got NaN or infinity")
-        parts.append(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy())
+        parts.append(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().cpu().numpy())
     size = generator.config.size_px
     return np.concatenate(parts)[: len(codes)] if parts else np.empty((0, 3, size, size), np.uint8)
 
@@ -79,8 +80,9 @@ def read_keypoints(
     beta: Regressor, images: NDArray[np.uint8], *, dtype: torch.dtype = torch.float32
 ) -> NDArray[np.float32]:
     """Read uint8 images [N, 3, S, S]: [N, K, 2] float32 in frame coordinates."""
+    device = next(beta.parameters()).device
     parts = [
-        beta(images_to_tensor(block.numpy()), dtype=dtype).normalized.numpy()
+        beta(images_to_tensor(block.numpy()).to(device), dtype=dtype).normalized.cpu().numpy()
         for block in _blocks(torch.from_numpy(images))
     ]
     return (

@@ -108,6 +108,12 @@ class Sampler:
         images = draw_images(self.generator, codes, transfer=self.transfer, dtype=dtype)
         return read_keypoints(self.beta, images, dtype=dtype), images
 
+    def to(self, device: str) -> None:
+        """Compute on `device`; what comes out comes out on the processor."""
+        for network in (self.generator, self.beta, self.transfer):
+            if network is not None:
+                network.to(device)
+
     def residual(self, poses: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """[n] mean absolute grey-level difference of each picture and alpha(beta(picture)), 0 to 255."""
         again = self.drawing.images(poses)
@@ -215,6 +221,8 @@ def sample(
     if out is not None and Path(out).suffix.lower() not in _ENDINGS:
         raise UsageError(f"out must end in {' or '.join(_ENDINGS)}, got {str(out)!r}")
     sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
+    if isinstance(sampler, Sampler):
+        sampler.to(world.device)
     dtype: Any = compute_dtype(config.dtype)
     world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
     # What rejection draws does not depend on the number of processes.
