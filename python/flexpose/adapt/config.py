@@ -31,7 +31,7 @@ class AdaptConfig:
     )
     mixed: int = 3000  # |T*|, training poses beside the guide poses
     variation: float = (
-        1.0  # of the source's own turns of bones, added to the mixed poses; 0 is the paper's Pose-mixup
+        0.85  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
     )
     # Samples are kept whose bone ratios and joint angles stay within the guide poses' own ranges, widened by this share
     # of them; the rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
@@ -89,7 +89,8 @@ ADAPT_PRESETS: dict[str, dict[str, Any]] = {
         "lr": 0.1,
         "lr_decay": "none",
     },
-    # For the demo: its made-up target leans to one side, so mirrored guide poses would be no poses of it.
-    "tiny": {"flips": False, "mixed": 1000},
+    # For the demo. Its made-up target leans to one side, so that mirrored guide poses would be no poses of it, and its
+    # tiny generator draws few bodies that would pass as plausible.
+    "tiny": {"flips": False, "mixed": 1000, "plausible": 0.0},
 }
 """Named settings of `flexpose adapt --preset`."""

@@ -55,7 +55,7 @@ _GRID = 36
 _MEASURED = 256
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
-_LEAST_PLAUSIBLE = 0.15
+_LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
 
 
 class _Bank:
@@ -334,22 +334,24 @@ def _prepare(
     shares: list[float] = []
 
     def kept(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
+        nonlocal limits
         whole = drawing.reframed(drawn)
         if limits is None:
             return whole
         good = ~limits.violated(whole)
         shares.append(round(float(good.mean()), 3))
-        return whole[good] if shares[-1] >= _LEAST_PLAUSIBLE else whole
-
-    transfer, codes = solver.fit(
-        poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
-    )
-    if shares and shares[-1] < _LEAST_PLAUSIBLE:
+        if shares[-1] >= _LEAST_PLAUSIBLE:
+            return whole[good]
         progress.message(
             f"only {shares[-1]:.0%} of what is drawn stays within the guide poses' ranges of bones and joint angles, "
             "so nothing is rejected: more guide poses, or a larger plausible, would widen them"
         )
         limits = None
+        return whole
+
+    transfer, codes = solver.fit(
+        poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
+    )
     progress.advance(config.rounds + 2)
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not distances[-1] < before:
