@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Self
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 try:
     import fcntl
 except ImportError:  # not on Windows, where a run folder is not locked
@@ -240,3 +243,10 @@ class RunFolder:
     def publish(self, name: str) -> Any:
         """Context manager: a temporary path that becomes the file `name` of the folder."""
         return atomic_path(self.path / name)
+
+    def publish_grid(self, name: str, images: NDArray[np.uint8], columns: int = 9) -> None:
+        """Publish pictures [N, S, S, 3] as one PNG file of the folder."""
+        from .raster import encode_png, image_grid
+
+        with self.publish(name) as path:
+            path.write_bytes(encode_png(image_grid(images, columns)))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from flexpose.adapt import AdaptConfig, adapt, read_adapter
 from flexpose.adapt import loop as module
+from flexpose.adapt.training_poses import guide_poses, joined_poses, mixed_poses, paired_codes
 from flexpose.checkpoint import Checkpoints
 from flexpose.errors import ConfigError, DataError, Interrupted, UsageError
 from flexpose.poses import PoseSet, mixup_poses
@@ -213,10 +214,10 @@ def parts(source: Path) -> tuple[Any, Any, Any, Any]:
 
 def codes_of(parts: Any, config: AdaptConfig) -> tuple[torch.Tensor, np.ndarray, Any]:
     generator, beta, drawing, framed = parts
-    shots = module._guide_poses(framed, drawing, config)
-    mixes = module._mixed_poses(shots, drawing, config, Progress())
-    poses = module._joined(shots, mixes)
-    return module._paired_codes(generator, beta, shots, poses, mixes, config, torch.float32), poses, mixes
+    shots = guide_poses(framed, drawing, config)
+    mixes = mixed_poses(shots, drawing, config, Progress())
+    poses = joined_poses(shots, mixes)
+    return paired_codes(generator, beta, shots, poses, mixes, config, torch.float32), poses, mixes
 
 
 def bank_of(generator: Any, beta: Any, drawing: Any, framed: Any, config: AdaptConfig) -> Any:
@@ -226,14 +227,14 @@ def bank_of(generator: Any, beta: Any, drawing: Any, framed: Any, config: AdaptC
 
 def test_poses_are_the_shots_and_their_mixes(parts: Any) -> None:
     _, _, drawing, framed = parts
-    shots = module._guide_poses(framed, drawing, tiny.ADAPT)
-    poses = module._joined(shots, module._mixed_poses(shots, drawing, tiny.ADAPT, Progress()))
+    shots = guide_poses(framed, drawing, tiny.ADAPT)
+    poses = joined_poses(shots, mixed_poses(shots, drawing, tiny.ADAPT, Progress()))
     np.testing.assert_array_equal(shots, framed.normalized)
     np.testing.assert_array_equal(poses[:6], framed.normalized)
     expected = mixup_poses(framed.normalized, 12, seed=0)
     np.testing.assert_array_equal(poses[6:], expected)
-    assert module._mixed_poses(shots, drawing, replace(tiny.ADAPT, mixed=0), Progress()) is None
-    flipped = module._guide_poses(framed, drawing, replace(tiny.ADAPT, flips=True))
+    assert mixed_poses(shots, drawing, replace(tiny.ADAPT, mixed=0), Progress()) is None
+    flipped = guide_poses(framed, drawing, replace(tiny.ADAPT, flips=True))
     np.testing.assert_allclose(flipped[6:, :, 0], -flipped[:6][:, drawing.skeleton.flip_index, 0])
     np.testing.assert_allclose(flipped[6:, :, 1], flipped[:6][:, drawing.skeleton.flip_index, 1])
 

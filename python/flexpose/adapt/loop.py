@@ -24,10 +24,8 @@ from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
 from ..metrics import KinematicLimits, frechet_distance, nearest_shot_distances
 from ..models import Prefix, Transfer
-from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
+from ..poses import vary_poses
 from ..pretrain.data import images_to_tensor
-from ..pretrain.files import beta_of, load_beta, load_generator
-from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, map_codes, read_keypoints
 from ..zoo import source_file
@@ -35,7 +33,8 @@ from .adapter import VARIETY, save_adapter
 from .features import Gamma
 from .guards import shot_warnings
 from .least_squares import LeastSquares
-from .pairing import match_poses
+from .sources import load_sources
+from .training_poses import guide_poses, joined_poses, mixed_poses, paired_codes
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -46,15 +45,13 @@ if TYPE_CHECKING:
     from ..drawing import Drawing, FramedPoses
     from ..models import Generator
     from ..models.regressor import Regressor
-    from ..poses import MixedPoses, PoseSet
+    from ..poses import PoseSet
     from .config import AdaptConfig
 
 __all__ = ["adapt"]
 
 _GRID = 36
 _MEASURED = 256
-_POOL_STREAM = 20
-_SHRUNKEN_WARNING = 0.25
 _LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
 
 
@@ -66,82 +63,6 @@ class _Bank:
 
     def __len__(self) -> int:
         return len(self.poses)
-
-
-def _guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
-    """T: the guide poses, and mirrored if the settings say so."""
-    poses = shots.normalized
-    if config.flips:
-        mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
-        poses = np.concatenate([poses, mirrored])
-    return poses
-
-
-def _mixed_poses(
-    guides: NDArray[np.float32], drawing: Drawing, config: AdaptConfig, progress: Progress
-) -> MixedPoses | None:
-    """T* of the paper; None if the settings want none."""
-    if config.mixed == 0:
-        return None
-    mixes = mixup_poses(
-        guides,
-        config.mixed,
-        seed=config.seed,
-        beta=config.mixup_beta,
-        space=config.mixup_space,
-        skeleton=drawing.skeleton,
-        return_pairs=True,
-    )
-    shrunken = shrunken_mix_fraction(mixes.keypoints, guides, drawing.skeleton)
-    if shrunken > _SHRUNKEN_WARNING:
-        progress.message(
-            f"{shrunken:.0%} of the mixed poses have a limb shorter than half of any guide pose's: are left and "
-            'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
-        )
-    return mixes
-
-
-def _joined(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:
-    return guides if mixes is None else np.concatenate([guides, mixes.keypoints.astype(np.float32)])
-
-
-def _paired_codes(
-    generator: Generator,
-    beta: Regressor,
-    shots: NDArray[np.float32],
-    poses: NDArray[np.float32],
-    mixes: MixedPoses | None,
-    config: AdaptConfig,
-    dtype: Any,
-) -> Tensor:
-    """W [T + T*, w_dim]: a code for each pose, by the pairing of the settings."""
-    with torch.inference_mode():
-        if config.pairing == "random":
-            return generator.map(
-                latents(len(poses), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
-            ).clone()
-        needed = len(poses) if config.pairing == "match" else len(shots)
-        pool = latents(max(config.pool, needed), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
-        codes = generator.map(pool)
-        drawn = read_keypoints(beta, draw_images(generator, codes, dtype=dtype), dtype=dtype)
-        if config.pairing == "match":
-            return codes[torch.from_numpy(match_poses(poses, drawn))].clone()
-        own = codes[torch.from_numpy(match_poses(shots, drawn))]
-        if mixes is None:
-            return own.clone()
-        share = torch.from_numpy(mixes.weight.astype(np.float32))[:, None]
-        mixed = share * own[mixes.first] + (1 - share) * own[mixes.second]
-        return torch.cat([own, mixed])
-
-
-def _load_sources(
-    source: Path, beta_path: Path | None
-) -> tuple[Generator, Regressor, Drawing, dict[str, Any], str]:
-    """(generator, beta, drawing, the generator's header, beta's hash)."""
-    generator, drawing, header = load_generator(source)
-    beta, beta_drawing, beta_header = load_beta(beta_of(source) if beta_path is None else beta_path)
-    drawing.check_same(beta_drawing, "generator and beta")
-    return generator, beta, drawing, header, str(beta_header["hash"])
 
 
 def adapt(
@@ -180,7 +101,7 @@ def adapt(
     """
     progress = progress or Progress()
     source_path = source_file(source)
-    generator, regressor, drawing, header, beta_hash = _load_sources(
+    generator, regressor, drawing, header, beta_hash = load_sources(
         source_path, None if beta is None else Path(beta)
     )
     if max(config.layers, default=1) > generator.num_layers:
@@ -211,7 +132,7 @@ def adapt(
                 layers={str(layer): generator.layer_resolutions[layer - 1] for layer in transfer.layers},
                 **found,
             )
-            _publish_grid(run, "grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
+            run.publish_grid("grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
         if config.iterations:
             bank, gamma = _bank(generator, regressor, drawing, poses, codes, config, dtype)
             _train(
@@ -234,7 +155,7 @@ def adapt(
             with torch.inference_mode():
                 codes = generator.map(latents(_GRID, generator.config.z_dim, config.seed))
                 images = draw_images(generator, codes, transfer=tau, dtype=dtype)
-            _publish_grid(run, f"grid-{name}.png", images.transpose(0, 2, 3, 1))
+            run.publish_grid(f"grid-{name}.png", images.transpose(0, 2, 3, 1))
         final = Path(run_dir) / "adapter.safetensors"
         facts = {"config": config_dict(config), "shots": framed.content_hash, "num_shots": len(framed)}
         facts |= _variety(generator, regressor, drawing, transfer, framed, limits, config, dtype)
@@ -272,11 +193,6 @@ def _variety(
     return {name: round(float(value), 4) for name, value in zip(VARIETY, figures, strict=True)}
 
 
-def _publish_grid(run: RunFolder, name: str, images: NDArray[np.uint8]) -> None:
-    with run.publish(name) as path:
-        path.write_bytes(encode_png(image_grid(np.ascontiguousarray(images), 9)))
-
-
 def _limits(guides: NDArray[np.float32], drawing: Drawing, config: AdaptConfig) -> KinematicLimits | None:
     """What samples have to stay within; None if the settings or the skeleton have no limits."""
     if config.plausible == 0 or not drawing.skeleton.bones:
@@ -295,13 +211,13 @@ def _prepare(
     progress: Progress,
 ) -> tuple[NDArray[np.float32], Tensor, Transfer, KinematicLimits | None, dict[str, Any]]:
     """(T u T*, a code for each pose, the tau to begin with, limits of samples, what is logged of it)."""
-    guides = _guide_poses(framed, drawing, config)
+    guides = guide_poses(framed, drawing, config)
     limits = _limits(guides, drawing, config)
     layers = config.layers or tuple(range(1, generator.num_layers + 1))
     if config.start == "identity":
-        mixes = _mixed_poses(guides, drawing, config, progress)
-        poses = _joined(guides, mixes)
-        codes = _paired_codes(generator, beta, guides, poses, mixes, config, dtype)
+        mixes = mixed_poses(guides, drawing, config, progress)
+        poses = joined_poses(guides, mixes)
+        codes = paired_codes(generator, beta, guides, poses, mixes, config, dtype)
         return poses, codes, Transfer.for_generator(generator, layers, form=config.form), None, {}
     progress.start("solve", config.rounds + 2)
     solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
@@ -323,7 +239,7 @@ def _prepare(
         whole = drawing.reframed(varied).astype(np.float32)
         poses = np.concatenate([guides, whole if limits is None else whole[~limits.violated(whole)]])
     else:
-        poses = _joined(guides, _mixed_poses(guides, drawing, config, progress))
+        poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
     distances: list[float] = []
 
     def report(distance: float) -> None:

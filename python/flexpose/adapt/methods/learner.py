@@ -25,8 +25,9 @@ from ...sample.draw import draw_images, latents, map_codes, read_keypoints
 from ...zoo import source_file
 from ..adapter import save_adapter
 from ..config import AdaptConfig
-from ..loop import _guide_poses, _joined, _load_sources, _mixed_poses, _publish_grid
 from ..pairing import match_poses
+from ..sources import load_sources
+from ..training_poses import guide_poses, joined_poses, mixed_poses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,8 +121,8 @@ class Material:
             name: getattr(config, name) for name in ("mixed", "flips", "mixup_space", "mixup_beta", "seed")
         }
         wanted = AdaptConfig(start="identity", iterations=1, variation=0.0, **same)
-        guides = _guide_poses(self.framed, self.drawing, wanted)
-        return _joined(guides, _mixed_poses(guides, self.drawing, wanted, self.progress))
+        guides = guide_poses(self.framed, self.drawing, wanted)
+        return joined_poses(guides, mixed_poses(guides, self.drawing, wanted, self.progress))
 
     def read(self, z: Tensor) -> NDArray[np.float32]:
         """Poses [N, K, 2] that beta reads in what the source draws for z [N, z_dim]."""
@@ -214,7 +215,7 @@ def run_learner(
     """Run a method in a folder; see `flexpose.adapt.adapt_by`, whose arguments these are."""
     progress = progress or Progress()
     source_path = source_file(source)
-    generator, regressor, drawing, header, beta_hash = _load_sources(
+    generator, regressor, drawing, header, beta_hash = load_sources(
         source_path, None if beta is None else Path(beta)
     )
     config.check_fit(generator)
@@ -246,10 +247,10 @@ def run_learner(
         run.rewind("step", begin or -1)
         if begin == 0:
             run.log(step=0, method=method, shots=len(framed), dropped=framed.dropped, **learner.facts())
-            _publish_grid(run, "grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
+            run.publish_grid("grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
         _train(learner, run, checkpoints, stop, progress, begin, sums)
         for name, drawer in (("source", Learner(learner.material, config)), ("adapted", learner)):
-            _publish_grid(run, f"grid-{name}.png", drawer.images(_GRID, config.seed).transpose(0, 2, 3, 1))
+            run.publish_grid(f"grid-{name}.png", drawer.images(_GRID, config.seed).transpose(0, 2, 3, 1))
         facts = {"method": method, "config": config_dict(config), "shots": framed.content_hash}
         return learner.publish(Path(run_dir), facts | {"num_shots": len(framed)})
 
