@@ -271,7 +271,7 @@ def test_match_mix_mixes_the_codes_as_the_poses(parts: Any) -> None:
 
 
 def test_mixes_with_short_limbs_are_told(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "shrunken_mix_fraction", lambda *_: 0.4)
+    monkeypatch.setattr("flexpose.adapt.training_poses.shrunken_mix_fraction", lambda *_: 0.4)
     watch = tiny.Watch()
     run(tmp_path, config=replace(tiny.ADAPT, iterations=1), progress=watch)
     assert any("40%" in text and "angles" in text for text in watch.messages)
