@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["joined", "refuse_processes"]
 
+_LEAD_S = 3.0  # the first process loads what it prints with
+
 
 @contextmanager
 def joined() -> Iterator[tuple[World, Progress]]:
@@ -37,7 +40,9 @@ def joined() -> Iterator[tuple[World, Progress]]:
             world = stack.enter_context(join())
             yield world, stack.enter_context(progress()) if world.leads else Progress()
     except FlexposeError as error:
-        if world.told:  # the first process says it
+        if world.told:
+            # torchrun ends all processes once one has ended: the first has to say why before that.
+            time.sleep(_LEAD_S)
             raise typer.Exit(error.exit_code) from None
         raise
 
