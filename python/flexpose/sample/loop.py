@@ -225,8 +225,9 @@ def sample(
         sampler.to(world.device)
     dtype: Any = compute_dtype(config.dtype)
     world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
-    # What rejection draws does not depend on the number of processes.
-    stride = _CHUNK * world.size if config.reject == 0 else _CHUNK
+    # What leaving out draws does not depend on the number of processes.
+    whole = config.reject == 0 and (sampler.limits is None or not config.plausible)
+    stride = _CHUNK * world.size if whole else _CHUNK
     poses: list[NDArray[np.float32]] = []
     residuals: list[NDArray[np.float64]] = []
     first_images: NDArray[np.uint8] | None = None
