@@ -68,15 +68,6 @@ def test_without_pull_the_middle_of_the_turns_is_the_guide_pose(guides, prior):
     assert turn.std(0).min() > 0.05
 
 
-def test_mixing_goes_a_part_of_the_way_to_another(guides, prior):
-    varied = vary(guides, prior, strength=0, mix=0.4)
-    assert np.abs(varied[:, None] - guides[None]).max((2, 3)).min(1).max() > 0.02
-    lengths = np.log(bones(varied.astype(float))[0])
-    own = np.log(bones(guides)[0])
-    assert (lengths >= own.min(0) - 1e-5).all()
-    assert (lengths <= own.max(0) + 1e-5).all()
-
-
 def test_pose_i_is_the_same_whatever_n(guides, prior):
     np.testing.assert_array_equal(vary(guides, prior, n=7), vary(guides, prior, n=50)[:7])
     assert not np.array_equal(vary(guides, prior, n=7), vary(guides, prior, n=7, seed=2))
@@ -86,7 +77,6 @@ def test_pose_i_is_the_same_whatever_n(guides, prior):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mix": 1.5}, "mix must be from 0 to 1"),
         ({"strength": -1}, "strength must be from 0"),
         ({"pull": 2}, "pull must be from 0 to 1"),
         ({"neighbors": 401}, "neighbors must be from 1 to 400"),

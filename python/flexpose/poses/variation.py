@@ -27,7 +27,6 @@ def vary_poses(
     *,
     seed: int,
     skeleton: Skeleton,
-    mix: float = 0.0,
     strength: float = 0.8,
     lengths: float = 0.3,
     pull: float = 0.5,
@@ -35,8 +34,8 @@ def vary_poses(
 ) -> NDArray[np.float32]:
     """Draw poses around the guide poses, varied as the prior's poses near them vary.
 
-    A guide pose goes a part of the way, at most `mix`, to another one. Then the turn of each bone, and less of
-    its stretch, is added by which one of the prior's poses nearest to the guide pose differs from their mean.
+    To a random guide pose the turn of each bone, and less of its stretch, is added by which one of the prior's poses
+    nearest to it differs from their mean.
     Bones turn and stretch along the skeleton's spanning tree: limbs stay limbs, where deviations of coordinates
     would tear them.
 
@@ -46,8 +45,7 @@ def vary_poses(
         n: poses to draw; pose i is the same whatever n.
         seed: 0 to 2^64 - 1.
         skeleton: K keypoints.
-        mix: largest share of the other guide pose, 0 to 1.
-        strength: factor of the bones' turns; 0 leaves the mixed guide poses alone.
+        strength: factor of the bones' turns; 0 leaves the guide poses alone.
         lengths: factor of the logarithms of their stretches, times `strength`. Bone ratios are the target's
             own, so it is small.
         pull: how far, 0 to 1, the middle of the deviations moves from the guide pose to the neighbours' mean:
@@ -62,7 +60,6 @@ def vary_poses(
     """
     guides, poses = (_complete(name, a, skeleton) for name, a in (("shots", shots), ("prior", prior)))
     for name, value, low, high in (
-        ("mix", mix, 0, 1),
         ("strength", strength, 0, np.inf),
         ("lengths", lengths, 0, np.inf),
         ("pull", pull, 0, 1),
@@ -70,20 +67,15 @@ def vary_poses(
     ):
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low} to {high}, got {value}")
-    drawn = uniforms(seed, Stream.VARIATION, n, 4)
-    first = (drawn[:, 0] * len(guides)).astype(np.int64)
-    second = (drawn[:, 1] * len(guides)).astype(np.int64)
-    share = (drawn[:, 2] * mix)[:, None]
-    which = (drawn[:, 3] * neighbors).astype(np.int64)
+    drawn = uniforms(seed, Stream.VARIATION, n, 2)
+    own = (drawn[:, 0] * len(guides)).astype(np.int64)
+    which = (drawn[:, 1] * neighbors).astype(np.int64)
 
-    lengths_of, angles_of = _bones(guides, skeleton)
+    length, angle = _bones(guides, skeleton)
     stretch, turn = _deviations(guides, poses, skeleton, neighbors, pull)
-    length = lengths_of[first] + share * (lengths_of[second] - lengths_of[first])
-    angle = angles_of[first] + share * _turned(angles_of[second] - angles_of[first])
-    length = length + strength * lengths * stretch[first, which]
-    angle = angle + strength * turn[first, which]
-    root = kinematic_tree(skeleton).root
-    start = guides[first, root] + share * (guides[second, root] - guides[first, root])
+    length = length[own] + strength * lengths * stretch[own, which]
+    angle = angle[own] + strength * turn[own, which]
+    start = guides[own, kinematic_tree(skeleton).root]
     return _joints(start, length, angle, skeleton).astype(np.float32)
 
 
