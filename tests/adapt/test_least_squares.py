@@ -201,7 +201,7 @@ def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
     assert header["facts"]["config"]["start"] == "least-squares"
     (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
     assert first["bank"] == 12 + 300
-    assert len(first["fd_to_training_poses"]) == 3
+    assert len(first["fd_to_training_poses"]) == 4
     again = adapt(shots, CONFIG, tmp_path / "again", source=taught)
     mine, theirs = load_file(file), load_file(again)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -231,8 +231,8 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     skeleton = tiny.target_poses().skeleton
     assert len(header["limits"]["ratio_low"]) == len(skeleton.bones)
     (first,) = tiny.stats(tmp_path / "b" / "adapt" / "stats.jsonl")
-    assert first["plausible"] == [0.666] * 3
-    assert first["bank"] == 12 + 200
+    assert first["plausible"] == [0.666] * 4
+    assert first["bank"] == 12 + 300
 
 
 def test_gradient_descent_goes_on_from_the_solution(tmp_path: Path, taught: Path) -> None:

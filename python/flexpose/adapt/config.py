@@ -27,7 +27,7 @@ class AdaptConfig:
     form: TransferForm = "equalized"
     start: Literal["least-squares", "identity"] = "least-squares"
     rounds: int = (
-        3  # of the least squares: drawn poses are compared with those asked for, and it is solved again
+        4  # of the least squares: drawn poses are compared with those asked for, and it is solved again
     )
     mixed: int = 3000  # |T*|, training poses beside the guide poses
     variation: float = (

@@ -236,8 +236,7 @@ def _prepare(
             skeleton=drawing.skeleton,
             strength=config.variation,
         )
-        whole = drawing.reframed(varied).astype(np.float32)
-        poses = np.concatenate([guides, whole if limits is None else whole[~limits.violated(whole)]])
+        poses = np.concatenate([guides, drawing.reframed(varied).astype(np.float32)])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
     distances: list[float] = []
