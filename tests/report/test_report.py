@@ -14,12 +14,13 @@ from flexpose.config import make_config
 from flexpose.errors import DataError, UsageError
 from flexpose.evaluate import evaluate
 from flexpose.layer_scan import LayerScanConfig, layer_scan
-from flexpose.metrics import bone_ratios, joint_angles, nearest_shot_distances
+from flexpose.metrics import KinematicLimits, bone_ratios, joint_angles, nearest_shot_distances
 from flexpose.report import report
-from flexpose.report.evidence import angle_names, kinematic_shift, nearest, tsne
+from flexpose.report.evidence import angle_names, draw, kinematic_shift, nearest, tsne
 from flexpose.report.figures import triples
 from flexpose.report.gather import gather_runs
 from flexpose.sample import SampleConfig, load_sampler, sample
+from flexpose.sample.loop import Sampler
 from flexpose.skeleton import load_skeleton
 
 from .. import tiny
@@ -266,3 +267,20 @@ def test_a_layer_scan_is_a_run(made: Made, tmp_path: Path) -> None:
     (tmp_path / "scan" / "layer-scan.json").write_text('{"format": 2}', encoding="utf-8")
     with pytest.raises(DataError, match=r"layer-scan\.json: is no layer scan: expected format"):
         gather_runs([tmp_path / "scan"])
+
+
+def test_figures_are_of_what_sample_gives(made: Made) -> None:
+    """With limits in the adapter only samples within them count; pictures of the same noise stay."""
+    import torch
+
+    sampler = load_sampler(made.adapted)
+    assert isinstance(sampler, Sampler)
+    whole = draw(sampler, SMALL, torch.float32)
+    assert whole.kept.all()
+    limits = KinematicLimits.from_reference(whole.framed, sampler.drawing.skeleton, tail=0.02, widen=0.01)
+    held = draw(dataclasses.replace(sampler, limits=limits), SMALL, torch.float32)
+    assert 0 < held.kept.mean() < 1
+    np.testing.assert_array_equal(held.kept, ~limits.violated(whole.framed))
+    np.testing.assert_array_equal(held.images, whole.images)
+    np.testing.assert_array_equal(held.given, whole.framed[held.kept])
+    assert len(held.pose_set(sampler.drawing.skeleton)) == held.kept.sum()

@@ -102,6 +102,6 @@ def report_cli(
         }
         print_json({"path": out, "runs": measured, "pictures": pictures})
         return
-    typer.echo(f"{out}: {len(runs)} runs")
+    typer.echo(f"{out}: {len(runs)} run{'s' if len(runs) > 1 else ''}")
     if pictures is not None:
         say(f"written: {pictures}")

@@ -42,16 +42,24 @@ class Drawn:
         poses: [N, K, 2] float32 frame coordinates, as beta read them.
         framed: [N, K, 2] float64, put into the frames that they would have as data.
         images: uint8 [M, S, S, 3], the first pictures.
+        kept: [N] whether `flexpose sample` would give it: within the adapter's limits.
     """
 
     poses: NDArray[np.float32]
     framed: NDArray[np.float64]
     images: NDArray[np.uint8]
+    kept: NDArray[np.bool_]
+
+    @property
+    def given(self) -> NDArray[np.float64]:
+        """The framed poses that are kept."""
+        return self.framed[self.kept]
 
     def pose_set(self, skeleton: Skeleton) -> PoseSet:
         """As `flexpose sample` gives them."""
-        size = np.full((len(self.poses), 2), _IMAGE_SIZE, np.int32)
-        return PoseSet(pixels_from_normalized(self.poses, _IMAGE_SIZE), skeleton=skeleton, image_size=size)
+        poses = self.poses[self.kept]
+        size = np.full((len(poses), 2), _IMAGE_SIZE, np.int32)
+        return PoseSet(pixels_from_normalized(poses, _IMAGE_SIZE), skeleton=skeleton, image_size=size)
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,9 @@ def draw(sampler: Sampler, config: ReportConfig, dtype: Any) -> Drawn:
         images.append(pictures[: max(0, wanted - begin)])
     read = np.concatenate(poses)
     pictures = np.concatenate(images).transpose(0, 2, 3, 1)
-    return Drawn(read, sampler.drawing.reframed(read), np.ascontiguousarray(pictures))
+    framed = sampler.drawing.reframed(read)
+    kept = np.ones(len(framed), bool) if sampler.limits is None else ~sampler.limits.violated(framed)
+    return Drawn(read, framed, np.ascontiguousarray(pictures), kept)
 
 
 def look(
@@ -118,7 +128,11 @@ def look(
     if sampler is None:
         raise UsageError(f"{run.path}: draws no poses")
     drawn = draw(sampler, config, dtype)
-    before = drawn if sampler.transfer is None else draw(replace(sampler, transfer=None), config, dtype)
+    before = (
+        drawn
+        if sampler.transfer is None
+        else draw(replace(sampler, transfer=None, limits=None), config, dtype)
+    )
     drawing = sampler.drawing
     evaluation = None
     if target is not None:
@@ -135,7 +149,7 @@ def look(
             n_mmd=config.n_mmd,
         )
         if sampler.transfer is not None:
-            evaluation.add_row("generator before adaptation", before.framed)
+            evaluation.add_row("generator before adaptation", before.given)
     return Evidence(
         run,
         drawn,
@@ -187,8 +201,8 @@ def kinematic_shift(evidence: Evidence, drawing: Drawing) -> Shift | None:
         "the guide poses" if evidence.target is None else "the target poses",
         tuple(f"{names[parent]}-{names[child]}" for parent, child in skeleton.bones),
         angle_names(skeleton),
-        reference.distances(evidence.before.framed),
-        reference.distances(evidence.drawn.framed),
+        reference.distances(evidence.before.given),
+        reference.distances(evidence.drawn.given),
     )
 
 

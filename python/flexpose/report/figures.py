@@ -71,11 +71,11 @@ def neighbor_tiles(evidence: Evidence, drawing: Drawing, config: ReportConfig) -
     if evidence.shots is None:
         return None
     rng = np.random.default_rng((config.seed, 1))
-    rows = rng.permutation(len(evidence.drawn.framed))[: config.neighbors]
-    index, distance = nearest(evidence.drawn.framed[rows], evidence.shots)
+    rows = rng.permutation(len(evidence.drawn.given))[: config.neighbors]
+    index, distance = nearest(evidence.drawn.given[rows], evidence.shots)
     order = np.argsort(distance, kind="stable")
     pictures = [
-        drawing.images(evidence.drawn.framed[rows[order]], layout="nhwc"),
+        drawing.images(evidence.drawn.given[rows[order]], layout="nhwc"),
         drawing.images(evidence.shots[index[order]], layout="nhwc"),
     ]
     notes = tuple(f"sample {rows[i] + 1}: guide pose {index[i] + 1}, {distance[i]:.3f} away" for i in order)
@@ -87,10 +87,10 @@ def distance_chart(evidence: Evidence) -> Chart | None:
     shots = evidence.shots
     if shots is None:
         return None
-    sets = {"adapted": evidence.drawn.framed, "source": evidence.before.framed}
+    sets = {"adapted": evidence.drawn.given, "source": evidence.before.given}
     found = {name: nearest(poses, shots)[1] for name, poses in sets.items()}
     if evidence.target is not None:
-        rows = np.random.default_rng(0).permutation(len(evidence.target))[: len(evidence.drawn.framed)]
+        rows = np.random.default_rng(0).permutation(len(evidence.target))[: len(evidence.drawn.given)]
         distances = nearest(evidence.target[rows], shots)[1]
         found["target"] = distances[distances > _SAME_POSE]
     series = tuple(
