@@ -90,6 +90,7 @@ def test_cells_are_measured_once(source: Path, tmp_path: Path, counted: list[tup
     renamed = replace(GRID, rows=(replace(GRID.rows[1], name="other name"),), draws=3)
     more, _ = run_grid(renamed, tmp_path, out, sources={"coco": source})
     assert len(counted) == 12 + 2
+    assert {c.row for c in more} == {"other name"}
     assert [c.values for c in more[:2]] == [c.values for c in cells if c.row == "mixed"][:2]
     # Other settings are another cell.
     run_grid(

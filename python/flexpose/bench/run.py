@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +186,7 @@ def run_grid(
             )
             with ledger.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(known[key])) + "\n")
-        cells.append(known[key])
+        cells.append(replace(known[key], row=row.name))  # measured under another name, it is the same cell
         progress.advance(done, fd=cells[-1].values.get("fd", float("nan")))
     return cells, left_out
 

@@ -318,8 +318,7 @@ def pretrain(
         if run is not None and begin == 0:
             run.log(step=0, poses=len(source), dropped=source.dropped, shown=len(shown), held_out=len(held))
             example = drawing.images(source.normalized[shown[:_GRID]], layout="nhwc")
-            with run.publish("grid-source.png") as path:
-                path.write_bytes(encode_png(image_grid(example, 9)))
+            run.publish_grid("grid-source.png", example)
         _loop(trainer, run, checkpoints, stop, progress, begin, sums)
         final = Path(run_dir) / "generator.safetensors"
         if world.leads:
