@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,23 @@ PRETRAIN = PretrainConfig(
     snapshot_kimg=0.02,
 )
 PRETRAIN_STEPS = 15
+# Wide enough for the 26 numbers of a pose, and trained so little that pictures show no figures: what is tested is the
+# algebra, which does not depend on how well the generator draws.
+LESSONS = replace(
+    PRETRAIN,
+    z_dim=32,
+    w_dim=48,
+    channel_max=16,
+    channel_base=256,
+    mapping_layers=3,
+    pose_layers=1,
+    flow_steps=40,
+    flow_batch=64,
+    mapping_steps=60,
+    mapping_batch=64,
+    pairs=500,
+    stages=(),
+)
 BETA = BetaConfig(size_px=16, width=8, steps=12, batch=8, lr=0.01, dtype="float32", checkpoint_steps=3)
 # By gradient descent, as the paper has it: the source's codes are too narrow to tell poses.
 ADAPT = AdaptConfig(

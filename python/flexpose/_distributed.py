@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._cpus import allowed_threads
+from ._device import check_device, find_device
 from .errors import DeviceError, FlexposeError, Interrupted, ResourceError, UsageError
 from .runs import RunFolder, StopSignal
 
@@ -276,38 +277,46 @@ def _place() -> _Place | None:
     return _Place(rank, size, local_rank, local_size)
 
 
-def _device(place: _Place) -> str:
+def _device(place: _Place, asked: str) -> str:
     """A card for each process where there are cards, else the processor."""
     import torch
 
-    if not torch.cuda.is_available():
+    check_device(asked)
+    if ":" in asked:
+        raise UsageError(
+            f"device must be auto, cpu or cuda where torchrun gives each process its card, got {asked!r}"
+        )
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
         return "cpu"
     cards = torch.cuda.device_count()
     if place.local_size > cards:
         raise DeviceError(
             f"expected a card for each process, got {place.local_size} processes and {cards} cards; "
-            "CUDA_VISIBLE_DEVICES= hides the cards, for work on the processors"
+            "device cpu is for work on the processors"
         )
     torch.cuda.set_device(place.local_rank)
-    return f"cuda:{place.local_rank}"
+    return find_device(f"cuda:{place.local_rank}")
 
 
 @contextmanager
-def join() -> Iterator[World]:
-    """Meet the other processes that torchrun started; without torchrun, `ALONE`.
+def join(device: str = "auto") -> Iterator[World]:
+    """Meet the other processes that torchrun started; without torchrun, the world of one.
 
     A process that leaves the block by an exception makes every later exchange of the others raise `PeerError`.
 
+    Args:
+        device: where to compute, see `find_device`; under torchrun "auto" and "cuda" are a card for each process.
+
     Raises:
-        UsageError: the environment holds only a part of what torchrun sets.
-        DeviceError: there are fewer cards than processes.
+        UsageError: the environment holds only a part of what torchrun sets, or `device` is no device.
+        DeviceError: there are fewer cards than processes, or the one asked for cannot be used.
         ResourceError: the others did not come.
     """
     place = _place()
     if place is None:
-        yield ALONE
+        yield World(device=find_device(device))
         return
-    device = _device(place)
+    device = _device(place, device)
     if place.size == 1:
         yield World(device=device)
         return

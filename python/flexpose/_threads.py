@@ -49,10 +49,12 @@ def has_native_bfloat16() -> bool:
     return False
 
 
-def compute_dtype(name: str) -> object:
-    """The torch type for "auto", "float32" or "bfloat16"; auto is bfloat16 where it is native."""
+def compute_dtype(name: str, device: str = "cpu") -> object:
+    """The torch type for "auto", "float32" or "bfloat16"; auto is bfloat16 where `device` has it natively."""
     import torch
 
     if name == "auto":
-        return torch.bfloat16 if has_native_bfloat16() else torch.float32
+        card = torch.device(device).type == "cuda"
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if card else has_native_bfloat16()
+        return torch.bfloat16 if native else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

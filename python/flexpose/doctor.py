@@ -103,13 +103,17 @@ def _backend(torch: dict[str, Any]) -> dict[str, Any]:
     """The back end that the modulated convolution would run on, the reason, and how the others stand."""
     if not torch["available"]:
         return {"name": None, "device": None, "reason": f"torch does not load: {torch['reason']}"}
+    from torch import device as as_device
+
+    from ._device import find_device
     from .errors import ConfigError
     from .ops.choice import VARIABLE, backend, candidates
     from .ops.tuning import Table
 
-    device = "cuda" if torch["cuda"] else "cpu"
+    place = find_device("auto")
+    device = place.partition(":")[0]
     found = {name: {"available": c.available, "reason": c.reason} for name, c in candidates().items()}
-    facts = {"device": device, "candidates": found, "table": Table.of(_device(device)).note}
+    facts = {"device": place, "candidates": found, "table": Table.of(as_device(place)).note}
     try:
         asked = backend()
     except ConfigError as error:
@@ -123,12 +127,6 @@ def _backend(torch: dict[str, Any]) -> dict[str, Any]:
         return {"name": device, "asked": asked, "reason": found[device]["reason"]} | facts
     reason = f"{found[device]['reason']}; plain torch operators run"
     return {"name": "reference", "asked": asked, "reason": reason} | facts
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 def diagnose() -> dict[str, Any]:

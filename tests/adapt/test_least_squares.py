@@ -26,23 +26,6 @@ from .. import tiny
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Wide enough for the 26 numbers of a pose, and trained so little that pictures show no figures: what is tested is the
-# algebra, which does not depend on how well the generator draws.
-LESSONS = replace(
-    tiny.PRETRAIN,
-    z_dim=32,
-    w_dim=48,
-    channel_max=16,
-    channel_base=256,
-    mapping_layers=3,
-    pose_layers=1,
-    flow_steps=40,
-    flow_batch=64,
-    mapping_steps=60,
-    mapping_batch=64,
-    pairs=500,
-    stages=(),
-)
 CONFIG = AdaptConfig(mixed=300, plausible=0.0, dtype="float32")
 
 
@@ -50,7 +33,7 @@ CONFIG = AdaptConfig(mixed=300, plausible=0.0, dtype="float32")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("taught")
     train_beta(tiny.source_poses(), tiny.BETA, folder)
-    pretrain(tiny.source_poses(), LESSONS, folder)
+    pretrain(tiny.source_poses(), tiny.LESSONS, folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .._device import find_device
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
@@ -74,6 +75,7 @@ def adapt(
     beta: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Path:
     """Carry a source generator over to the domain of a few guide poses.
 
@@ -87,6 +89,7 @@ def adapt(
         beta: a run folder or file of `train_beta`; by default beside the generator.
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each iteration.
+        device: "cpu", "cuda", "cuda:N", or "auto", the first card that computes, else the processor.
 
     Returns:
         The path of ``adapter.safetensors``.
@@ -95,14 +98,15 @@ def adapt(
         UsageError: too few guide poses, or generator and beta do not fit each other.
         ConfigError: a layer that the generator does not have; a resumed run had other settings.
         DataError: a file cannot be used, or the training lost its numbers.
+        DeviceError: the device cannot be used.
         Interrupted: SIGINT or SIGTERM came; the state is on disk.
 
     Source: FlexPose, arXiv:2412.13463, Eq. 5 to 7.
     """
     progress = progress or Progress()
-    source_path = source_file(source)
+    source_path, place = source_file(source), find_device(device)
     generator, regressor, drawing, header, beta_hash = load_sources(
-        source_path, None if beta is None else Path(beta)
+        source_path, None if beta is None else Path(beta), place
     )
     if max(config.layers, default=1) > generator.num_layers:
         raise ConfigError(f"layers must be from 1 to {generator.num_layers}, got {list(config.layers)}")
@@ -111,7 +115,7 @@ def adapt(
         raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
     folder = Path(run_dir) / "adapt"
     inputs = {"shots": framed.content_hash, "source": str(header["hash"]), "beta": beta_hash}
-    dtype: Any = compute_dtype(config.dtype)
+    dtype: Any = compute_dtype(config.dtype, place)
     with (
         RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
         StopSignal() as stop,
@@ -153,7 +157,7 @@ def adapt(
         transfer.requires_grad_(False)
         for name, tau in (("source", None), ("adapted", transfer)):
             with torch.inference_mode():
-                codes = generator.map(latents(_GRID, generator.config.z_dim, config.seed))
+                codes = map_codes(generator, latents(_GRID, generator.config.z_dim, config.seed))
                 images = draw_images(generator, codes, transfer=tau, dtype=dtype)
             run.publish_grid(f"grid-{name}.png", images.transpose(0, 2, 3, 1))
         final = Path(run_dir) / "adapter.safetensors"
@@ -298,7 +302,8 @@ def _bank(
     gamma = Gamma(config.features, beta, dtype=dtype)
     with torch.no_grad():
         styles = generator.styles(codes)
-        features = gamma.targets(images_to_tensor(drawing.images(poses)), config.batch)
+        pictures = images_to_tensor(drawing.images(poses)).to(generator.device)
+        features = gamma.targets(pictures, config.batch)
     return _Bank(styles, features, poses), gamma
 
 

@@ -17,10 +17,10 @@ __all__ = ["load_sources"]
 
 
 def load_sources(
-    source: Path, beta_path: Path | None
+    source: Path, beta_path: Path | None, device: str
 ) -> tuple[Generator, Regressor, Drawing, dict[str, Any], str]:
-    """(generator, beta, drawing, the generator's header, beta's hash)."""
+    """(generator, beta, drawing, the generator's header, beta's hash); the networks are on `device`."""
     generator, drawing, header = load_generator(source)
     beta, beta_drawing, beta_header = load_beta(beta_of(source) if beta_path is None else beta_path)
     drawing.check_same(beta_drawing, "generator and beta")
-    return generator, beta, drawing, header, str(beta_header["hash"])
+    return generator.to(device), beta.to(device), drawing, header, str(beta_header["hash"])

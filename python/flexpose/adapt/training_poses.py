@@ -78,18 +78,17 @@ def paired_codes(
     """W [T + T*, w_dim]: a code for each pose, by the pairing of the settings."""
     with torch.inference_mode():
         if config.pairing == "random":
-            return generator.map(
-                latents(len(poses), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
-            ).clone()
+            z = latents(len(poses), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
+            return generator.map(z.to(generator.device)).clone()
         needed = len(poses) if config.pairing == "match" else len(shots)
         pool = latents(max(config.pool, needed), generator.config.z_dim, config.seed, stream=_POOL_STREAM)
-        codes = generator.map(pool)
+        codes = generator.map(pool.to(generator.device))
         drawn = read_keypoints(beta, draw_images(generator, codes, dtype=dtype), dtype=dtype)
         if config.pairing == "match":
             return codes[torch.from_numpy(match_poses(poses, drawn))].clone()
         own = codes[torch.from_numpy(match_poses(shots, drawn))]
         if mixes is None:
             return own.clone()
-        share = torch.from_numpy(mixes.weight.astype(np.float32))[:, None]
+        share = torch.from_numpy(mixes.weight.astype(np.float32))[:, None].to(own.device)
         mixed = share * own[mixes.first] + (1 - share) * own[mixes.second]
         return torch.cat([own, mixed])

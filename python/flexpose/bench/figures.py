@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,30 @@ __all__ = ["FIGURES", "run_figure"]
 _TSNE = 400
 
 
-def _scan(
-    shots: PoseSet | None, config: LayerScanConfig, out: Path, source: str | None, progress: Progress | None
-) -> Path:
-    layer_scan(shots, config, source=source, out=out, resume=out.exists(), progress=progress)
-    return out / "layer-scan.md"
+@dataclass(frozen=True)
+class _Order:
+    """What is to be drawn, and from what; the arguments of `run_figure`."""
+
+    targets: tuple[Target, ...]
+    root: Path
+    out: Path
+    source: str | None
+    quick: bool
+    progress: Progress | None
+    device: str
+
+    def scan(self, shots: PoseSet | None, config: LayerScanConfig, out: Path) -> Path:
+        """Scan the layers in a folder."""
+        layer_scan(
+            shots,
+            config,
+            source=self.source,
+            out=out,
+            resume=out.exists(),
+            progress=self.progress,
+            device=self.device,
+        )
+        return out / "layer-scan.md"
 
 
 def _guide_poses(target: Target, root: Path) -> tuple[PoseSet, PoseSet]:
@@ -38,71 +58,63 @@ def _guide_poses(target: Target, root: Path) -> tuple[PoseSet, PoseSet]:
     return poses[split.shots], poses[split.rest]
 
 
-def _figure4(
-    targets: tuple[Target, ...],
-    root: Path,
-    out: Path,
-    source: str | None,
-    quick: bool,
-    progress: Progress | None,
-) -> list[Path]:
+def _figure4(order: _Order) -> list[Path]:
     config = LayerScanConfig(
-        augment=("none",), codes="matched", seeds=1 if quick else 3, pool=300 if quick else 1000
+        augment=("none",),
+        codes="matched",
+        seeds=1 if order.quick else 3,
+        pool=300 if order.quick else 1000,
     )
     return [
-        _scan(_guide_poses(target, root)[0], config, out / target.name, source, progress)
-        for target in targets
+        order.scan(_guide_poses(target, order.root)[0], config, order.out / target.name)
+        for target in order.targets
     ]
 
 
-def _figure9(
-    _: tuple[Target, ...], __: Path, out: Path, source: str | None, quick: bool, progress: Progress | None
-) -> list[Path]:
+def _figure9(order: _Order) -> list[Path]:
     config = LayerScanConfig(
         augment=("global", "local", "scale"),
-        seeds=1 if quick else 3,
-        poses=64 if quick else 256,
-        pool=300 if quick else 1000,
+        seeds=1 if order.quick else 3,
+        poses=64 if order.quick else 256,
+        pool=300 if order.quick else 1000,
     )
-    return [_scan(None, config, out, source, progress)]
+    return [order.scan(None, config, order.out)]
 
 
-def _pages(
-    targets: tuple[Target, ...],
-    root: Path,
-    out: Path,
-    source: str | None,
-    quick: bool,
-    progress: Progress | None,
-) -> list[Path]:
+def _pages(order: _Order) -> list[Path]:
     pages = []
-    sizes = ReportConfig(samples=500, seeds=1, n_baseline=500) if quick else ReportConfig(tsne=_TSNE)
-    for target in targets:
-        shots, rest = _guide_poses(target, root)
-        run = out / target.name
-        settings = {"mixed": 1000} if quick else None
+    sizes = ReportConfig(samples=500, seeds=1, n_baseline=500) if order.quick else ReportConfig(tsne=_TSNE)
+    for target in order.targets:
+        shots, rest = _guide_poses(target, order.root)
+        run = order.out / target.name
         adapt_by(
-            "flexpose", shots, run, settings=settings, source=source, resume=run.exists(), progress=progress
+            "flexpose",
+            shots,
+            run,
+            settings={"mixed": 1000} if order.quick else None,
+            source=order.source,
+            resume=run.exists(),
+            progress=order.progress,
+            device=order.device,
         )
-        page = out / f"{target.name}.html"
+        page = order.out / f"{target.name}.html"
         report(
             [run],
             sizes,
             page,
             target=rest,
-            source_poses=read_dataset("coco", root),
+            source_poses=read_dataset("coco", order.root),
             shots={"shots": shots},
-            source=source,
-            pictures=out / f"{target.name}-pictures",
-            progress=progress,
+            source=order.source,
+            pictures=order.out / f"{target.name}-pictures",
+            progress=order.progress,
+            device=order.device,
         )
         pages.append(page)
     return pages
 
 
-FIGURES: dict[
-    str, Callable[[tuple[Target, ...], Path, Path, str | None, bool, Progress | None], list[Path]]
-] = {
+FIGURES: dict[str, Callable[[_Order], list[Path]]] = {
     "fig4": _figure4,  # reconstruction loss of the guide poses by layer
     "fig5": _pages,  # triples of one noise: source, adapted, guide pose
     "fig6": _pages,  # t-SNE of source, target and adapted
@@ -120,6 +132,7 @@ def run_figure(
     source: str | None = None,
     quick: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> list[Path]:
     """Make a figure of the paper for the targets of Table 1.
 
@@ -131,6 +144,7 @@ def run_figure(
         source: by default the zoo's first.
         quick: fewer repeats and poses.
         progress: is told of each step.
+        device: see `flexpose.adapt.adapt`.
 
     Returns:
         The files to look at.
@@ -146,4 +160,4 @@ def run_figure(
     chosen = grid.targets[:1] if quick and targets is None else grid.targets
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    return FIGURES[name](chosen, Path(data_root), folder, source, quick, progress)
+    return FIGURES[name](_Order(chosen, Path(data_root), folder, source, quick, progress, device))

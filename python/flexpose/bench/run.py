@@ -137,6 +137,7 @@ def run_grid(
     *,
     sources: Mapping[str, str | PathLike[str] | None] | None = None,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> tuple[list[Cell], list[str]]:
     """Measure all cells of a grid that are not measured yet.
 
@@ -148,6 +149,7 @@ def run_grid(
         sources: a source for each name that rows ask for, None for the zoo's first; rows without one are left
             out. By default "coco" is the zoo's.
         progress: is told of each cell.
+        device: see `flexpose.adapt.adapt`.
 
     Returns:
         (the grid's cells, why rows were left out).
@@ -182,7 +184,7 @@ def run_grid(
         if key not in known:
             run = folder / "runs" / key
             known[key] = _measure(
-                row, target, targets, known_sources[row.source], run, (key, draw, seed, grid.samples)
+                row, target, targets, known_sources[row.source], run, (key, draw, seed, grid.samples), device
             )
             with ledger.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(known[key])) + "\n")
@@ -198,6 +200,7 @@ def _measure(
     source: Path,
     run: Path,
     which: tuple[str, int, int, int],
+    device: str,
 ) -> Cell:
     key, draw, seed, samples = which
     shots, rest = targets.split(target, row, draw)
@@ -212,9 +215,10 @@ def _measure(
             seed=seed,
             source=source,
             resume=run.exists(),
+            device=device,
         )
         seconds = round(time.monotonic() - begin, 1)
-        sampled = sample(run, SampleConfig(n=samples, seed=seed + _SAMPLE_SEED))
+        sampled = sample(run, SampleConfig(n=samples, seed=seed + _SAMPLE_SEED), device=device)
         report = evaluate(sampled, rest, shots=shots, baselines=False, seeds=1, n_mmd=_MMD_POSES)
     except DataError as error:
         # A method that loses its numbers with the settings of its row is a result, and the others go on.

@@ -13,6 +13,7 @@ from flexpose.errors import UsageError
 __all__ = [
     "BetaOption",
     "ConfigOption",
+    "DeviceOption",
     "DryRunOption",
     "InputPoses",
     "JsonOption",
@@ -70,6 +71,14 @@ BetaOption = Annotated[
     Path | None,
     typer.Option(
         "--beta", exists=True, help="Run folder or file of `train-beta`; else beside the generator."
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to compute; auto is the first card that computes, else the processor.",
     ),
 ]
 SeedOverride = Annotated[

@@ -25,8 +25,8 @@ _LEAD_S = 3.0  # the first process loads what it prints with
 
 
 @contextmanager
-def joined() -> Iterator[tuple[World, Progress]]:
-    """The world of this process and the progress that it shows; only the first of a job shows any.
+def joined(device: str) -> Iterator[tuple[World, Progress]]:
+    """The world of this process, which computes on `device`, and the progress that it shows, if it is the first.
 
     An error that the first process reports as well ends the others without a word.
     """
@@ -37,7 +37,7 @@ def joined() -> Iterator[tuple[World, Progress]]:
         with ExitStack() as stack:
             if started_processes() > 1:
                 stack.enter_context(terminate_as_interrupt())
-            world = stack.enter_context(join())
+            world = stack.enter_context(join(device))
             yield world, stack.enter_context(progress()) if world.leads else Progress()
     except FlexposeError as error:
         if world.told:

@@ -12,6 +12,7 @@ from flexpose.errors import UsageError
 from ._options import (
     BetaOption,
     ConfigOption,
+    DeviceOption,
     DryRunOption,
     InputPoses,
     JsonOption,
@@ -48,6 +49,7 @@ def adapt_cli(
     method: Annotated[str, typer.Option(help=f"How. {_METHODS}.")] = "flexpose",
     source: SourceOption = None,
     beta: BetaOption = None,
+    device: DeviceOption = "auto",
     preset: PresetOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -92,7 +94,9 @@ def adapt_cli(
         return
     with progress() as shown:
         guides = read_poses(shots)
-        written = way.run(guides, chosen, run, source=source, beta=beta, resume=resume, progress=shown)
+        written = way.run(
+            guides, chosen, run, source=source, beta=beta, resume=resume, progress=shown, device=device
+        )
     if as_json:
         print_json({"run": run, written.stem: written, "shots": len(guides)})
     else:

@@ -9,7 +9,7 @@ import typer
 
 from flexpose.errors import UsageError
 
-from ._options import DryRunOption, JsonOption
+from ._options import DeviceOption, DryRunOption, JsonOption
 from ._output import print_json, say
 from ._progress import progress
 
@@ -63,6 +63,7 @@ def paper_cli(
     quick: Annotated[
         bool, typer.Option("--quick", help="See it run in minutes: one cell a row, training cut short.")
     ] = False,
+    device: DeviceOption = "auto",
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,6 +92,7 @@ def paper_cli(
                 source=_sources(source)["coco"],
                 quick=quick,
                 progress=shown,
+                device=device,
             )
         if as_json:
             print_json({"files": files})
@@ -111,7 +113,7 @@ def paper_cli(
         print_json({"cells": number, "grid": config_dict(grid)})
         return
     with progress() as shown:
-        cells, notes = run_grid(grid, data_root, out, sources=_sources(source), progress=shown)
+        cells, notes = run_grid(grid, data_root, out, sources=_sources(source), progress=shown, device=device)
     if quick:
         notes.append("A quick run: training was cut short, and no figure here says anything of a method.")
     text = markdown(grid, cells, notes)

@@ -12,6 +12,7 @@ from flexpose.errors import UsageError
 from ._options import (
     BetaOption,
     ConfigOption,
+    DeviceOption,
     DryRunOption,
     JsonOption,
     ResumeOption,
@@ -35,6 +36,7 @@ def layer_scan_cli(
     ] = None,
     source: SourceOption = None,
     beta: BetaOption = None,
+    device: DeviceOption = "auto",
     augment: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,7 +88,9 @@ def layer_scan_cli(
         raise UsageError("--resume needs the folder of the scan by --out")
     with progress() as shown:
         guides = None if shots is None else read_poses(shots)
-        found = layer_scan(guides, chosen, source=source, beta=beta, out=out, resume=resume, progress=shown)
+        found = layer_scan(
+            guides, chosen, source=source, beta=beta, out=out, resume=resume, progress=shown, device=device
+        )
     if out is not None:
         try:
             found.plot(out)

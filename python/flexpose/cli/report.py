@@ -10,6 +10,7 @@ import typer
 from ._options import (
     BetaOption,
     ConfigOption,
+    DeviceOption,
     DryRunOption,
     JsonOption,
     SeedOverride,
@@ -58,6 +59,7 @@ def report_cli(
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
     source: SourceOption = None,
     beta: BetaOption = None,
+    device: DeviceOption = "auto",
     config: ConfigOption = None,
     assignments: SetOption = None,
     seed: SeedOverride = None,
@@ -94,6 +96,7 @@ def report_cli(
             beta=beta,
             pictures=pictures,
             progress=shown,
+            device=device,
         )
     if as_json:
         measured = {

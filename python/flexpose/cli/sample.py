@@ -10,6 +10,7 @@ import typer
 from ._options import (
     BetaOption,
     ConfigOption,
+    DeviceOption,
     DryRunOption,
     JsonOption,
     SeedOverride,
@@ -55,6 +56,7 @@ def sample_cli(
     ] = None,
     source: SourceOption = None,
     beta: BetaOption = None,
+    device: DeviceOption = "auto",
     config: ConfigOption = None,
     assignments: SetOption = None,
     seed: SeedOverride = None,
@@ -88,7 +90,7 @@ def sample_cli(
     if dry_run:
         show_settings(chosen)
         return
-    with joined() as (world, shown):
+    with joined(device) as (world, shown):
         poses = sample(run, chosen, out, source=source, beta=beta, progress=shown, world=world)
     if not world.leads:
         return

@@ -6,6 +6,7 @@ import typer
 
 from ._options import (
     ConfigOption,
+    DeviceOption,
     DryRunOption,
     InputPoses,
     JsonOption,
@@ -26,6 +27,7 @@ def train_beta_cli(
     poses: InputPoses,
     run: RunArgument,
     preset: PresetOption = None,
+    device: DeviceOption = "auto",
     config: ConfigOption = None,
     assignments: SetOption = None,
     seed: SeedOverride = None,
@@ -53,7 +55,7 @@ def train_beta_cli(
     if dry_run:
         show_settings(chosen)
         return
-    with joined() as (world, shown):
+    with joined(device) as (world, shown):
         source = read_poses(poses)
         written = train_beta(source, chosen, run, resume=resume, progress=shown, world=world)
     if not world.leads:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._device import find_device
 from .._threads import compute_dtype
 from ..adapt.features import Gamma
+from ..adapt.sources import load_sources
 from ..config import config_dict
 from ..errors import DataError
 from ..pretrain.data import images_to_tensor
-from ..pretrain.files import beta_of, load_beta, load_generator
 from ..runs import Progress, RunFolder, StopSignal, versions
 from ..zoo import source_file
 from .config import parse_layers
@@ -56,6 +57,7 @@ def layer_scan(
     out: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> LayerScan:
     """Measure for each layer set how well tau, free there alone, draws poses as they are and augmented.
 
@@ -68,6 +70,7 @@ def layer_scan(
             ``layer-scan.json``, ``.csv`` and ``.md``.
         resume: keep the finished cells of `out`.
         progress: told of each cell.
+        device: "cpu", "cuda", "cuda:N", or "auto", the first card that computes, else the processor.
 
     Returns:
         The table of losses.
@@ -77,16 +80,17 @@ def layer_scan(
             without the limbs that are to be turned, or generator and beta that do not fit each other.
         ConfigError: a layer that the generator does not have; a resumed scan had other settings.
         DataError: a file cannot be used, or a descent lost its numbers.
+        DeviceError: the device cannot be used.
         Interrupted: SIGINT or SIGTERM came; the finished cells are in `out`.
 
     Source: FlexPose, arXiv:2412.13463, Fig. 4, 9 and 10.
     """
     progress = progress or Progress()
-    path = source_file(source)
-    generator, drawing, header = load_generator(path)
-    regressor, beta_drawing, beta_header = load_beta(beta_of(path) if beta is None else Path(beta))
-    drawing.check_same(beta_drawing, "generator and beta")
-    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype))
+    place = find_device(device)
+    generator, regressor, drawing, header, beta_hash = load_sources(
+        source_file(source), None if beta is None else Path(beta), place
+    )
+    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype, place))
     sets = parse_layers(config.layers, generator.num_layers)
     framed = None if shots is None else drawing.framed(shots)
     poses = None if framed is None else framed.normalized
@@ -98,7 +102,7 @@ def layer_scan(
         for augment in config.augment
         for name, layers in names
     ]
-    inputs = {"source": str(header["hash"]), "beta": str(beta_header["hash"])}
+    inputs = {"source": str(header["hash"]), "beta": beta_hash}
     inputs["shots"] = "the source's own" if framed is None else framed.content_hash
     folder = (
         nullcontext()
@@ -185,7 +189,8 @@ class _Asked:
     def __init__(self, networks: Networks, task: Task, config: LayerScanConfig, seed: int) -> None:
         self.networks, self.task, self.config, self.seed = networks, task, config, seed
         self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype)
-        self.targets: list[Tensor] = self.gamma.targets(images_to_tensor(self.task.images), config.batch)
+        pictures = images_to_tensor(task.images).to(networks.generator.device)
+        self.targets: list[Tensor] = self.gamma.targets(pictures, config.batch)
 
     def measured(self, cell: _Cell, check: Callable[[], None]) -> dict[str, float] | None:
         """The losses of a cell; None for codes that the source does not tell."""

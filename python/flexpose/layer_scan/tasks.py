@@ -213,7 +213,8 @@ def measure(
     total = 0.0
     for begin in range(0, len(images), batch):
         part = slice(begin, begin + batch)
-        loss = gamma.distance(images_to_tensor(images[part]), [level[part] for level in targets])
+        drawn = images_to_tensor(images[part]).to(networks.generator.device)
+        loss = gamma.distance(drawn, [level[part] for level in targets])
         total += loss.item() * len(images[part])
     read = read_keypoints(networks.beta, images, dtype=networks.dtype)
     error = float(np.hypot(*np.moveaxis(read - task.asked, -1, 0)).mean())

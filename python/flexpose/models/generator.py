@@ -69,6 +69,11 @@ class Generator(nn.Module):
         return self.synthesis.num_layers
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.mapping.w_avg.device
+
+    @property
     def layer_resolutions(self) -> list[int]:
         """Pixels of each style layer's output, coarse to fine; layer l is at index l - 1."""
         return list(self.synthesis.layer_resolutions)

@@ -67,7 +67,7 @@ class PoseEncoder:
             raise UsageError(f"poses must be at least {_LEAST_RATIO * (size + 1)}, got {len(poses)}")
         layer, take = _pose_layer(generator, size)
         with torch.no_grad():
-            code = (generator.mapping(z, stop=layer).double() @ take.T).numpy()
+            code = _numbers(generator, z, layer, take)
         known = np.concatenate([code, np.ones((len(code), 1))], 1)
         read = poses.reshape(len(poses), -1).astype(np.float64)
         fitted = np.linalg.lstsq(known, read, rcond=None)[0]
@@ -83,14 +83,14 @@ class PoseEncoder:
     @torch.no_grad()
     def decode(self, z: Tensor) -> NDArray[np.float64]:
         """The poses [N, K, 2] that G means to draw for z [N, z_dim]."""
-        code = (self.generator.mapping(z, stop=self.layer).double() @ self.take.T).numpy()
+        code = _numbers(self.generator, z, self.layer, self.take)
         poses = code @ self.matrix.T + self.offset
         return np.asarray(poses.reshape(len(poses), -1, 2), np.float64)
 
     @torch.no_grad()
     def encode(self, poses: NDArray[np.floating]) -> Tensor:
         """Codes w [N, w_dim] from which G draws poses [N, K, 2], or what comes nearest among those it can draw."""
-        code = torch.from_numpy(self._code(poses))
+        code = torch.from_numpy(self._code(poses)).to(self.take.device)
         return self.generator.mapping.finish((code @ self.take).float(), self.layer)
 
     def reachable(self, poses: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -102,6 +102,12 @@ class PoseEncoder:
         middle = self.offset + self.matrix @ self.center
         off = poses.reshape(len(poses), -1).astype(np.float64) - middle
         return np.asarray(self.center + off @ self.gain.T, np.float64)
+
+
+def _numbers(generator: Generator, z: Tensor, layer: int, take: Tensor) -> NDArray[np.float64]:
+    """[N, 2 K], what of the input of a mapping layer is the pose."""
+    entering = generator.mapping(z.to(generator.device), stop=layer).double() @ take.T
+    return np.asarray(entering.cpu().numpy(), np.float64)
 
 
 @torch.no_grad()

@@ -70,9 +70,9 @@ class Transfer(nn.Module):
     def for_generator(
         cls, generator: Generator, layers: Sequence[int], *, form: TransferForm = "equalized"
     ) -> Transfer:
-        """The identity transfer of a generator."""
+        """The identity transfer of a generator, where the generator is."""
         dims = generator.synthesis.style_dims
-        return cls(dims, layers, num_layers=generator.num_layers, form=form)
+        return cls(dims, layers, num_layers=generator.num_layers, form=form).to(generator.device)
 
     def scale(self, layer: int) -> float:
         """What the stored block of a layer is multiplied by: 1 / sqrt(d) if equalised, else 1."""

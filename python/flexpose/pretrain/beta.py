@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
-from .._distributed import ALONE, SharedStop
+from .._device import find_device
+from .._distributed import ALONE, SharedStop, World
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from .._distributed import World
     from ..poses import PoseSet
 
 _SMOOTH = 1e-6  # frame units squared, a thirtieth of a pixel: a root has no gradient at zero
@@ -160,7 +160,8 @@ def train_beta(
     *,
     resume: bool = False,
     progress: Progress | None = None,
-    world: World = ALONE,
+    device: str = "auto",
+    world: World | None = None,
 ) -> Path:
     """Train beta on drawn source poses and on varied ones, by the distance of its readings in the picture.
 
@@ -170,6 +171,7 @@ def train_beta(
         run_dir: gets ``beta.safetensors`` and the folder ``train-beta`` (config, stats, checkpoints).
         resume: go on from the last checkpoint.
         progress: told of each step.
+        device: as for `pretrain`.
         world: the processes that train together, as for `pretrain`.
 
     Returns:
@@ -182,6 +184,7 @@ def train_beta(
     it never saw.
     """
     progress = progress or Progress()
+    world = world or World(device=find_device(device))
     if config.batch < world.size:
         raise UsageError(
             f"batch must be at least {world.size} for {world.size} processes, got {config.batch}"
@@ -201,7 +204,7 @@ def train_beta(
         "skeleton": drawing.skeleton.fingerprint,
         "drawing": drawing.fingerprint,
     }
-    dtype: Any = compute_dtype(config.dtype)
+    dtype: Any = compute_dtype(config.dtype, world.device)
     settings = config_dict(config)
     with (
         world.run_folder(folder, "train-beta", config=settings, inputs=inputs, resume=resume) as run,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .._distributed import ALONE, SharedStop
+from .._device import find_device
+from .._distributed import ALONE, SharedStop, World
 from .._threads import compute_dtype
 from ..checkpoint import (
     Checkpoints,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from .._distributed import World
     from ..models import Regressor
     from ..models.synthesis import NoiseMode
     from ..poses import PoseSet
@@ -71,7 +71,7 @@ class _Trainer:
     ) -> None:
         self.config, self.batches, self.world = config, batches, world
         self.schedule = Schedule(config)
-        self.dtype: Any = compute_dtype(config.dtype)
+        self.dtype: Any = compute_dtype(config.dtype, world.device)
         torch.manual_seed(step_seed(config.seed, 0))
         self.G = Generator(config.generator_config()).to(world.device)
         self.D = Discriminator(config.size_px, config.channel_base, config.channel_max).to(world.device)
@@ -253,7 +253,8 @@ def pretrain(
     *,
     resume: bool = False,
     progress: Progress | None = None,
-    world: World = ALONE,
+    device: str = "auto",
+    world: World | None = None,
 ) -> Path:
     """Learn the distribution of source poses.
 
@@ -264,9 +265,10 @@ def pretrain(
             ``pretrain`` (config, stats, grids, checkpoints).
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each step.
-        world: the processes that train together, each on its share of every batch; the first one writes. They see the
-            same data and the same random numbers as one process, and differ from it as sums in another order do. A run
-            can go on with another number of them.
+        device: "cpu", "cuda", "cuda:N", or "auto", the first card that computes, else the processor.
+        world: the processes that train together, each on its own device and its share of every batch; the first one
+            writes. They see the same data and the same random numbers as one process, and differ from it as sums in
+            another order do. A run can go on with another number of them.
 
     Returns:
         The path of ``generator.safetensors``.
@@ -284,6 +286,7 @@ def pretrain(
     arXiv:1710.10196, section 2.
     """
     progress = progress or Progress()
+    world = world or World(device=find_device(device))
     drawing = Drawing(
         load_skeleton(config.skeleton),
         config.size_px,

@@ -77,6 +77,7 @@ def gather_runs(
     *,
     source: str | PathLike[str] | None = None,
     beta: str | PathLike[str] | None = None,
+    device: str = "cpu",
 ) -> tuple[Run, ...]:
     """Read run folders, or files of them.
 
@@ -84,6 +85,7 @@ def gather_runs(
         paths: of runs of `adapt`, `pretrain`, `train_beta` or `layer_scan`.
         source: where the source of adapters is, if it was moved.
         beta: see `load_sampler`.
+        device: where their networks compute, as torch names it.
 
     Raises:
         UsageError: no path, a path twice, or nothing of flexpose at one.
@@ -104,12 +106,18 @@ def gather_runs(
         number = sum(other.split("--")[0] == slug for other in slugs)
         slugs.append(f"{slug}--{number + 1}" if number else slug)
     return tuple(
-        _run(file, name, slug, source, beta) for file, name, slug in zip(files, names, slugs, strict=True)
+        _run(file, name, slug, source, beta, device)
+        for file, name, slug in zip(files, names, slugs, strict=True)
     )
 
 
 def _run(
-    path: Path, name: str, slug: str, source: str | PathLike[str] | None, beta: str | PathLike[str] | None
+    path: Path,
+    name: str,
+    slug: str,
+    source: str | PathLike[str] | None,
+    beta: str | PathLike[str] | None,
+    device: str,
 ) -> Run:
     if not path.exists():
         raise UsageError(f"{path}: no such run")
@@ -129,6 +137,7 @@ def _run(
         raise UsageError(
             f"{path}: has no generator; ways of not learning stand beside every run that guide poses are given for"
         )
+    sampler.to(device)
     if sampler.transfer is None:
         return Run(path, name, slug, "source", sampler, {}, logs)
     return Run(path, name, slug, "adapted", sampler, dict(read_adapter(path)[1].get("facts", {})), logs)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._atomic import atomic_write
+from .._device import find_device
 from .._threads import compute_dtype
 from ..charts import require_matplotlib
 from ..errors import UsageError
@@ -42,6 +43,7 @@ def report(
     beta: str | PathLike[str] | None = None,
     pictures: str | PathLike[str] | None = None,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> dict[str, Evidence]:
     """Publish one HTML page on runs; it holds everything it shows and fetches nothing.
 
@@ -58,6 +60,7 @@ def report(
         beta: see `flexpose.sample.load_sampler`.
         pictures: a folder for the figures as PNG.
         progress: told of each run.
+        device: see `flexpose.sample.sample`.
 
     Returns:
         What was measured, by the name of the run.
@@ -71,11 +74,12 @@ def report(
     progress = progress or Progress()
     if pictures is not None:
         require_matplotlib()  # before the work, not after it
-    found = gather_runs(runs, source=source, beta=beta)
+    place = find_device(device)
+    found = gather_runs(runs, source=source, beta=beta, device=place)
     guides = shots or {}
     _check_used(found, guides)
     drawing_runs = [run for run in found if run.sampler is not None]
-    dtype: Any = compute_dtype(config.dtype)
+    dtype: Any = compute_dtype(config.dtype, place)
     evidence: dict[str, Evidence] = {}
     for run in drawing_runs:
         progress.message(f"{run.name}: drawing {config.samples:,} samples")

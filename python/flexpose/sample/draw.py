@@ -46,9 +46,9 @@ def _blocks(x: Tensor) -> list[Tensor]:
 @torch.inference_mode()
 def map_codes(generator: Generator, z: Tensor, *, truncation: float = 1.0) -> Tensor:
     """F of z [N, z_dim]: w [N, w_dim], where the generator is."""
-    device = generator.mapping.w_avg.device
+    device = generator.device
     parts = [generator.map(block.to(device), truncation=truncation) for block in _blocks(z)]
-    return torch.cat(parts)[: len(z)] if parts else torch.empty(0, generator.config.w_dim)
+    return torch.cat(parts)[: len(z)] if parts else torch.empty(0, generator.config.w_dim, device=device)
 
 
 @torch.inference_mode()

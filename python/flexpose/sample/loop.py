@@ -13,7 +13,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from .._atomic import atomic_path, atomic_write
-from .._distributed import ALONE, SharedStop
+from .._device import find_device
+from .._distributed import SharedStop, World
 from .._threads import compute_dtype
 from ..adapt.adapter import VARIETY, load_transfer, read_adapter
 from ..adapt.unlearned import UnlearnedSampler, read_unlearned
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .._distributed import World
     from ..drawing import Drawing
     from ..models import Generator, Regressor, Transfer
 
@@ -189,7 +189,8 @@ def sample(
     source: str | PathLike[str] | None = None,
     beta: str | PathLike[str] | None = None,
     progress: Progress | None = None,
-    world: World = ALONE,
+    device: str = "auto",
+    world: World | None = None,
 ) -> PoseSet:
     """Sample poses, and write them if a file is named.
 
@@ -204,7 +205,10 @@ def sample(
         source: see `load_sampler`.
         beta: see `load_sampler`.
         progress: told of each block.
-        world: the processes that draw together; the first one writes, and the poses are the same as one's alone.
+        device: "cpu", "cuda", "cuda:N", or "auto", the first card that computes, else the processor. Poses from a
+            card differ from the processor's as sums in another order do.
+        world: the processes that draw together, each on its own device; the first one writes, and the poses are
+            the same as one's alone.
 
     Returns:
         n poses in pixels of a square of `image_size`, ids from 1.
@@ -212,6 +216,7 @@ def sample(
     Raises:
         UsageError: `out` has another ending; see also `load_sampler`.
         DataError: see `load_sampler`; the generator's pictures hold no number.
+        DeviceError: the device cannot be used.
         Interrupted: SIGINT or SIGTERM came; nothing was written.
         PeerError: another process failed; nothing was written.
 
@@ -221,9 +226,10 @@ def sample(
     if out is not None and Path(out).suffix.lower() not in _ENDINGS:
         raise UsageError(f"out must end in {' or '.join(_ENDINGS)}, got {str(out)!r}")
     sampler = load_sampler(run_dir, source=source, beta=beta, strength=config.strength)
+    world = world or World(device=find_device(device))
     if isinstance(sampler, Sampler):
         sampler.to(world.device)
-    dtype: Any = compute_dtype(config.dtype)
+    dtype: Any = compute_dtype(config.dtype, world.device)
     world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
     # What leaving out draws does not depend on the number of processes.
     whole = config.reject == 0 and (sampler.limits is None or not config.plausible)

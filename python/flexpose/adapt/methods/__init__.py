@@ -104,6 +104,7 @@ def adapt_by(
     beta: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Path:
     """Adapt a source to a few guide poses by any of the compared methods.
 
@@ -119,6 +120,7 @@ def adapt_by(
         beta: a run folder or file of `train_beta`; by default beside the generator.
         resume: go on from the last checkpoint; on the CPU the result is bit for bit that of an unbroken run.
         progress: told of each iteration.
+        device: "cpu", "cuda", "cuda:N", or "auto", the first card that computes, else the processor.
 
     Returns:
         The path of the result.
@@ -127,6 +129,7 @@ def adapt_by(
         UsageError: no such method or preset, too few guide poses, or generator and beta do not fit each other.
         ConfigError: a setting is unknown or wrong, or a resumed run had others.
         DataError: a file cannot be used, or the training lost its numbers.
+        DeviceError: the device cannot be used.
         Interrupted: SIGINT or SIGTERM came; the state is on disk.
     """
     chosen = find_method(method)
@@ -134,7 +137,9 @@ def adapt_by(
         raise UsageError(f"preset must be one of {', '.join(sorted(chosen.presets))}, got {preset!r}")
     values = {**chosen.presets[preset], **(settings or {})} | ({} if seed is None else {"seed": seed})
     config = make_config(chosen.config, values)
-    return chosen.run(shots, config, run_dir, source=source, beta=beta, resume=resume, progress=progress)
+    return chosen.run(
+        shots, config, run_dir, source=source, beta=beta, resume=resume, progress=progress, device=device
+    )
 
 
 def find_method(name: str) -> Method:

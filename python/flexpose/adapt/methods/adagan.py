@@ -61,7 +61,7 @@ def scaled_copy(generator: Generator) -> Generator:
     """A frozen copy with a factor of one for each channel after each convolution."""
     copy = Generator(replace(generator.config, channel_scales=True))
     copy.load_state_dict(generator.state_dict(), strict=False)
-    return copy.eval().requires_grad_(False)
+    return copy.to(generator.device).eval().requires_grad_(False)
 
 
 class _Free(nn.Module):
@@ -105,8 +105,9 @@ class AdaGanLearner(PictureLearner):
         """See `PictureLearner`."""
         rng = torch.Generator().manual_seed(step_seed(self.config.seed, _NOISE_STREAM, step))
         z = self.model.embeddings[rows]
-        self._samples = torch.randn(len(z) * self.config.samples_per_code, z.shape[1], generator=rng)
-        noise = torch.randn(z.shape, generator=rng) * self.config.z_noise
+        samples = torch.randn(len(z) * self.config.samples_per_code, z.shape[1], generator=rng)
+        self._samples = samples.to(z.device)
+        noise = torch.randn(z.shape, generator=rng).to(z.device) * self.config.z_noise
         return self._generator(z + noise, dtype=self.material.dtype)  # type: ignore[no-any-return]
 
     def losses(self, images: Tensor, rows: Tensor, step: int) -> dict[str, Tensor]:

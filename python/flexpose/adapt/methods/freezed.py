@@ -84,7 +84,7 @@ class FreezeDLearner(Learner):
         sizes = material.generator.config
         self.G = copy.deepcopy(material.generator).requires_grad_(True)
         self.G_ema = copy.deepcopy(material.generator)
-        self.D = Discriminator(sizes.size_px, sizes.channel_base, sizes.channel_max)
+        self.D = Discriminator(sizes.size_px, sizes.channel_base, sizes.channel_max).to(material.device)
         self.found = self._load_judge()
         self.judge_steps = 0 if self.found else math.ceil(config.judge_images / config.judge_batch)
         self.steps, self.batch = self.judge_steps + config.iterations, config.batch
@@ -122,7 +122,7 @@ class FreezeDLearner(Learner):
         return self._judge_source() if step < self.judge_steps else self._game(step)
 
     def _fakes(self, count: int) -> Tensor:
-        z = torch.randn(count, self.G.config.z_dim)
+        z = torch.randn(count, self.G.config.z_dim).to(self.material.device)
         return self.G(z, dtype=self.material.dtype)  # type: ignore[no-any-return]
 
     def _judge_source(self) -> dict[str, float]:
@@ -130,7 +130,7 @@ class FreezeDLearner(Learner):
         m = self.material
         with torch.no_grad():
             fakes = self._fakes(self.config.judge_batch)
-        grey = ((fakes + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+        grey = ((fakes + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).contiguous().cpu().numpy()
         reals = images_to_tensor(m.drawing.images(read_keypoints(m.beta, grey, dtype=m.dtype)))
         return self._judge(reals, fakes, self.config.judge_lr)
 
@@ -154,7 +154,7 @@ class FreezeDLearner(Learner):
     def _judge(self, reals: Tensor, fakes: Tensor, lr: float) -> dict[str, float]:
         """One step of D with R1."""
         dtype = self.material.dtype
-        reals.requires_grad_(True)
+        reals = reals.to(self.material.device).requires_grad_(True)
         real, fake = self.D(reals, dtype=dtype), self.D(fakes, dtype=dtype)
         (grad,) = torch.autograd.grad(real.sum(), reals, create_graph=True)
         r1 = grad.float().square().sum((1, 2, 3)).mean()

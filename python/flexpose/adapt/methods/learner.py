@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
+from ..._device import find_device
 from ..._threads import compute_dtype
 from ...checkpoint import Checkpoints, not_finite
 from ...config import STRICT, config_dict
@@ -115,6 +116,11 @@ class Material:
     dtype: Any
     progress: Progress
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generator.device
+
     def training_poses(self, config: TrainConfig) -> NDArray[np.float32]:
         """T and T* [N, K, 2], those of `adapt` from the identity."""
         same = {
@@ -130,10 +136,11 @@ class Material:
         return read_keypoints(self.beta, images, dtype=self.dtype)
 
     def codes(self, poses: NDArray[np.float32], config: TrainConfig, *, match: bool, pool: int) -> Tensor:
-        """Z [N, z_dim], a latent code for each pose: at random, or matched so that pictures change least."""
+        """Z [N, z_dim], a latent code for each pose: at random, or matched so that poses change least."""
         count = max(pool, len(poses)) if match else len(poses)
         z = latents(count, self.generator.config.z_dim, config.seed, stream=_POOL_STREAM)
-        return z[torch.from_numpy(match_poses(poses, self.read(z)))] if match else z
+        own = z[torch.from_numpy(match_poses(poses, self.read(z)))] if match else z
+        return own.to(self.device)
 
 
 class Learner:
@@ -211,12 +218,13 @@ def run_learner(
     beta: str | PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Path:
     """Run a method in a folder; see `flexpose.adapt.adapt_by`, whose arguments these are."""
     progress = progress or Progress()
-    source_path = source_file(source)
+    source_path, place = source_file(source), find_device(device)
     generator, regressor, drawing, header, beta_hash = load_sources(
-        source_path, None if beta is None else Path(beta)
+        source_path, None if beta is None else Path(beta), place
     )
     config.check_fit(generator)
     framed = drawing.framed(shots)
@@ -234,7 +242,7 @@ def run_learner(
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(step_seed(config.seed, 30))
-        dtype = compute_dtype(config.dtype)
+        dtype = compute_dtype(config.dtype, place)
         learner = make(
             Material(generator, regressor, drawing, framed, source_path, header, dtype, progress), config
         )

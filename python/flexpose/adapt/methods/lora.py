@@ -96,7 +96,8 @@ class LoraLearner(PictureLearner):
         """See `PictureLearner`."""
         generator = self.material.generator
         layers = sorted(self.config.layers) or range(1, generator.num_layers + 1)
-        self.model = LowRank(generator.synthesis.style_dims, list(layers), self.config.rank)
+        model = LowRank(generator.synthesis.style_dims, list(layers), self.config.rank)
+        self.model = model.to(generator.device)
         with torch.no_grad():
             self._styles = generator.styles(generator.map(self.codes))
 

@@ -70,7 +70,7 @@ class PictureLearner(Learner):
         self.checkpoint_steps = config.checkpoint_iterations
         poses = material.training_poses(config)
         self.codes = material.codes(poses, config, match=config.pairing == "match", pool=config.pool)
-        self.targets = images_to_tensor(material.drawing.images(poses))
+        self.targets = images_to_tensor(material.drawing.images(poses)).to(material.device)
         self.gamma = Gamma(config.features, material.beta, dtype=material.dtype)
         self.features = self.gamma.targets(self.targets, config.batch)
         self.prepare()
