@@ -20,7 +20,7 @@ from flexpose.pretrain import pretrain, train_beta
 from flexpose.sample import SampleConfig, sample
 
 from . import tiny
-from .card import CARD, Card
+from .card import CARD, Card, Graph, pretend_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +113,7 @@ class TestPretended:
             )
         enabled = torch.is_autocast_enabled  # which knows real devices only
         monkeypatch.setattr(torch, "is_autocast_enabled", lambda name: name != "lazy" and enabled(name))
+        pretend_graphs(monkeypatch)
         with Card():
             yield
 
@@ -145,6 +146,7 @@ class TestPretended:
         for device in ("cuda", "cpu"):
             adapt(tiny.target_poses(), config, tmp_path / device, source=source, device=device)
         same(*(tmp_path / device / "adapter.safetensors" for device in ("cuda", "cpu")), tolerance=0.01)
+        assert [graph.replays for graph in Graph.made] == [config.iterations]
 
     def test_least_squares_and_samples(self, tmp_path: Path, taught: Path) -> None:
         shots = tiny.target_poses(12)
@@ -154,6 +156,7 @@ class TestPretended:
         on_card = sample(tmp_path / "cpu", SampleConfig(n=100, dtype="float32"), device="cuda")
         here = sample(tmp_path / "cpu", SampleConfig(n=100, dtype="float32"), device="cpu")
         np.testing.assert_allclose(on_card.keypoints, here.keypoints, atol=0.01)
+        assert Graph.made[-1].replays == 2  # blocks of 64
 
     @pytest.mark.parametrize("method", METHODS)
     def test_methods(self, tmp_path: Path, source: Path, method: str) -> None:

@@ -86,25 +86,25 @@ def test_codes_are_the_same_bit_for_bit_in_a_wide_network() -> None:
         False
     )
     beta = Regressor(RegressorConfig(size_px=16, num_keypoints=13, width=8)).requires_grad_(False)
-    from flexpose.sample import loop
-
+    sampler = Sampler(generator, beta, None, None, {})  # type: ignore[arg-type]
     seen: list[torch.Tensor] = []
-    original = loop.draw_images
+    original = Generator.styles
 
-    def spy(generator: Generator, codes: torch.Tensor, **options: Any) -> Any:
-        seen.append(codes.clone())
-        return original(generator, codes, **options)
+    def spy(self: Generator, w: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(w.clone())
+        return original(self, w)
+
+    def codes(n: int, begin: int = 0) -> torch.Tensor:
+        seen.clear()
+        sampler.draw(n, 0, begin=begin, dtype=torch.float32)
+        return torch.cat(seen)[:n]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "draw_images", spy)
-        sampler = Sampler(generator, beta, None, None, {})  # type: ignore[arg-type]
-        for n in (1, 3, 63, 65, 200):
-            sampler.draw(n, 0, dtype=torch.float32)
-        sampler.draw(50, 0, begin=64, dtype=torch.float32)
-    *firsts, whole, later = seen
-    for codes in firsts:
-        assert torch.equal(codes, whole[: len(codes)])
-    assert torch.equal(later, whole[64:114])
+        patch.setattr(Generator, "styles", spy)
+        whole = codes(200)
+        for n in (1, 3, 63, 65):
+            assert torch.equal(codes(n), whole[:n])
+        assert torch.equal(codes(50, begin=64), whole[64:114])
 
 
 def test_seeds_differ(adapted: Path, many: PoseSet) -> None:

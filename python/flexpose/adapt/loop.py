@@ -25,6 +25,7 @@ from ..config import config_dict
 from ..errors import ConfigError, DataError, UsageError
 from ..metrics import KinematicLimits, frechet_distance, nearest_shot_distances
 from ..models import Prefix, Transfer
+from ..ops.graphs import Repeated
 from ..poses import vary_poses
 from ..pretrain.data import images_to_tensor
 from ..runs import Progress, RunFolder, StopSignal
@@ -338,6 +339,16 @@ def _train(
     """Train from iteration `begin` on; `losses` are those since the last record, as the checkpoint kept them."""
     # Nothing before the first free layer depends on tau.
     prefix = Prefix(generator.synthesis, bank.styles, min(transfer.layers), dtype=dtype)
+
+    def gradient(rows: Tensor) -> Tensor:
+        """The loss of Eq. 5 on some rows of the bank; its gradients are left in tau."""
+        styles = [style[rows] for style in bank.styles]
+        images = generator.synthesis(transfer(styles), dtype=dtype, start=prefix.rows(rows))
+        loss = gamma.distance(images, [level[rows] for level in bank.features])
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    descend = Repeated(gradient, before=lambda: optimiser.zero_grad(set_to_none=True))
     progress.start("adapt", config.iterations)
     progress.advance(begin)
     clock, since = time.monotonic(), begin
@@ -346,14 +357,10 @@ def _train(
         rows = torch.from_numpy(
             np.random.default_rng((config.seed, 21, step)).integers(0, len(bank), config.batch)
         )
-        styles = [style[rows] for style in bank.styles]
-        images = generator.synthesis(transfer(styles), dtype=dtype, start=prefix.rows(rows))
-        loss = gamma.distance(images, [level[rows] for level in bank.features])
+        loss = descend(rows.to(generator.device))
         if config.lr_decay == "cosine":
             for group in optimiser.param_groups:
                 group["lr"] = config.lr * (0.5 + 0.5 * math.cos(math.pi * step / config.iterations))
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
         optimiser.step()
         losses.append(loss.item())
         done = step + 1

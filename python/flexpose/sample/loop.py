@@ -27,7 +27,7 @@ from ..pretrain.files import beta_of, load_beta, load_generator
 from ..raster import encode_png, image_grid
 from ..runs import Progress, versions
 from ..zoo import source_file
-from .draw import BLOCK, draw_images, latents, map_codes, read_keypoints
+from .draw import BLOCK, BlockSampler, latents
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -95,6 +95,7 @@ class Sampler:
     hashes: dict[str, str]
     limits: KinematicLimits | None = None
     variety: dict[str, float] = field(default_factory=dict)
+    _blocks: dict[tuple[float, Any], BlockSampler] = field(default_factory=dict, repr=False, compare=False)
 
     def draw(
         self, n: int, seed: int, *, begin: int = 0, truncation: float = 1.0, dtype: Any
@@ -103,16 +104,19 @@ class Sampler:
 
         `begin` must be a multiple of 64.
         """
-        z = latents(n, self.generator.config.z_dim, seed, begin=begin)
-        codes = map_codes(self.generator, z, truncation=truncation)
-        images = draw_images(self.generator, codes, transfer=self.transfer, dtype=dtype)
-        return read_keypoints(self.beta, images, dtype=dtype), images
+        kind = (truncation, dtype)
+        if kind not in self._blocks:
+            self._blocks[kind] = BlockSampler(
+                self.generator, self.beta, self.transfer, truncation=truncation, dtype=dtype
+            )
+        return self._blocks[kind](latents(n, self.generator.config.z_dim, seed, begin=begin))
 
     def to(self, device: str) -> None:
         """Compute on `device`; what comes out comes out on the processor."""
         for network in (self.generator, self.beta, self.transfer):
             if network is not None:
                 network.to(device)
+        self._blocks.clear()  # what was recorded is of where they were
 
     def residual(self, poses: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """[n] mean absolute grey-level difference of each picture and alpha(beta(picture)), 0 to 255."""
