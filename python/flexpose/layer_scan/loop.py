@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._threads import compute_dtype
-from ..adapt.features import Gamma
+from ..adapt.features import Gamma, read_features
 from ..config import config_dict
 from ..errors import DataError
 from ..pretrain.data import images_to_tensor
@@ -86,7 +86,8 @@ def layer_scan(
     generator, drawing, header = load_generator(path)
     regressor, beta_drawing, beta_header = load_beta(beta_of(path) if beta is None else Path(beta))
     drawing.check_same(beta_drawing, "generator and beta")
-    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype))
+    vgg = read_features(config.features, config.features_file)
+    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype), vgg)
     sets = parse_layers(config.layers, generator.num_layers)
     framed = None if shots is None else drawing.framed(shots)
     poses = None if framed is None else framed.normalized
@@ -99,6 +100,8 @@ def layer_scan(
         for name, layers in names
     ]
     inputs = {"source": str(header["hash"]), "beta": str(beta_header["hash"])}
+    if vgg is not None:
+        inputs["features"] = vgg.hash
     inputs["shots"] = "the source's own" if framed is None else framed.content_hash
     folder = (
         nullcontext()
@@ -184,7 +187,7 @@ class _Asked:
 
     def __init__(self, networks: Networks, task: Task, config: LayerScanConfig, seed: int) -> None:
         self.networks, self.task, self.config, self.seed = networks, task, config, seed
-        self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype)
+        self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype, vgg=networks.vgg)
         self.targets: list[Tensor] = self.gamma.targets(images_to_tensor(self.task.images), config.batch)
 
     def measured(self, cell: _Cell, check: Callable[[], None]) -> dict[str, float] | None:
