@@ -25,7 +25,7 @@ from flexpose.pretrain import load_generator
 from flexpose.sample import latents
 
 from .. import tiny
-from ..reference.vgg import LAYERS, convolutions, lpips
+from ..reference.vgg import convolutions, lpips, thin_vgg16
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,31 +35,13 @@ if TYPE_CHECKING:
 Weights = dict[str, torch.Tensor]
 
 
-def made_up(seed: int = 0, share: int = 16) -> Weights:
-    """A VGG16 with a part of its channels, heads, and what else is in such files."""
-    rng = torch.Generator().manual_seed(seed)
-    weights: Weights = {"classifier.6.weight": torch.ones(10, 4), "classifier.6.bias": torch.ones(10)}
-    before, number, tap = 3, 0, 0
-    for layer in (*LAYERS, "M"):
-        if isinstance(layer, str):
-            weights[f"lin{tap}.model.1.weight"] = torch.rand(1, before, 1, 1, generator=rng)
-            number, tap = number + 1, tap + 1
-            continue
-        width = layer // share
-        spread = (2 / (9 * before)) ** 0.5
-        weights[f"features.{number}.weight"] = torch.randn(width, before, 3, 3, generator=rng) * spread
-        weights[f"features.{number}.bias"] = torch.randn(width, generator=rng) * 0.1
-        before, number = width, number + 2
-    return weights
-
-
 def arrays(weights: Weights) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in weights.items()}
 
 
 @pytest.fixture(scope="session")
 def weights() -> Weights:
-    return made_up()
+    return thin_vgg16()
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +199,7 @@ def test_another_file_is_another_run(tmp_path: Path, source: Path, weights: Weig
     config = replace(tiny.ADAPT, features=("vgg16",), features_file=path)
     with pytest.raises(tiny.Killed):
         adapt(tiny.target_poses(), config, tmp_path / "run", source=source, progress=tiny.KillAt(4))
-    save_file(made_up(seed=1), path)
+    save_file(thin_vgg16(seed=1), path)
     with pytest.raises(ConfigError, match=r"cannot resume with other settings: inputs\.features"):
         adapt(tiny.target_poses(), config, tmp_path / "run", source=source, resume=True)
     save_file({name: tensor for name, tensor in weights.items() if "features" in name}, path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from flexpose.bench import Cell, Grid, Row, Target, cells_csv, charts, markdown, run_grid
 from flexpose.bench import run as module
@@ -21,6 +22,7 @@ from flexpose.pretrain import load_beta, load_generator, pretrain, train_beta
 from flexpose.pretrain.files import save_generator
 
 from .. import tiny
+from ..reference.vgg import thin_vgg16
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +136,20 @@ def test_another_source_in_its_place_is_another_cell(
     }
     run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
     assert len(counted) == 2, "what was measured of the first source is kept"
+
+
+def test_another_file_of_features_is_another_cell(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]]
+) -> None:
+    file = tmp_path / "vgg16.safetensors"
+    settings = {"features": ["vgg16"], "features_file": str(file), "iterations": 1, "mixed": 4, "batch": 4}
+    row = Row(name="vgg", method="affine-layers", settings=settings)
+    grid = replace(GRID, rows=(row,), targets=GRID.targets[:1], draws=1)
+    for seed in (0, 1, 0):
+        save_file(thin_vgg16(seed), file)
+        (cell,), _ = run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+        assert cell.failed is None
+    assert len(counted) == 2
 
 
 def test_a_line_that_was_cut_off_is_measured_again(

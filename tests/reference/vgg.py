@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 """Configuration D of VGG: channels of the 3x3 convolutions, M for the maximum over 2x2."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """LPIPS' own, of pictures in [-1, 1]."""
+
+
+def thin_vgg16(seed=0, share=16):
+    """A VGG16 with a part of its channels, heads, and what else is in such files."""
+    rng = torch.Generator().manual_seed(seed)
+    weights = {"classifier.6.weight": torch.ones(10, 4), "classifier.6.bias": torch.ones(10)}
+    before, number, tap = 3, 0, 0
+    for layer in (*LAYERS, "M"):
+        if isinstance(layer, str):
+            weights[f"lin{tap}.model.1.weight"] = torch.rand(1, before, 1, 1, generator=rng)
+            number, tap = number + 1, tap + 1
+            continue
+        width = layer // share
+        spread = (2 / (9 * before)) ** 0.5
+        weights[f"features.{number}.weight"] = torch.randn(width, before, 3, 3, generator=rng) * spread
+        weights[f"features.{number}.bias"] = torch.randn(width, generator=rng) * 0.1
+        before, number = width, number + 2
+    return weights
 
 
 def convolutions(picture, weights):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._atomic import atomic_write
 from ..adapt import adapt_by
+from ..adapt.features import read_features
 from ..config import config_dict
 from ..errors import DataError, UsageError
 from ..evaluate import evaluate
@@ -38,8 +39,8 @@ class Cell:
     """One measured cell.
 
     Attributes:
-        key: what the cell is, and nothing of what came out: a hash of row, target, source (generator and beta), draw,
-            seed and samples.
+        key: what the cell is, and nothing of what came out: a hash of row, target, source (generator, beta, the
+            file of loss features), draw, seed and samples.
         row: name of the row.
         target: name of the target.
         draw: seed of the choice of guide poses.
@@ -67,11 +68,18 @@ def _hashes(source: Path) -> dict[str, str]:
     return {part: str(header["hash"]) for part, header in headers.items()}
 
 
-def _key(row: Row, target: Target, source: Mapping[str, str], draw: int, seed: int, samples: int) -> str:
+def _features(row: Row) -> dict[str, str]:
+    """What the file of a row's loss features holds, by which its cells are told apart as well."""
+    file = row.settings.get("features_file")
+    vgg = read_features(row.settings.get("features", ()), None if file is None else Path(file))
+    return {} if vgg is None else {"features": vgg.hash}
+
+
+def _key(row: Row, target: Target, networks: Mapping[str, str], draw: int, seed: int, samples: int) -> str:
     identity = {
         "row": {k: v for k, v in config_dict(row).items() if k not in {"name", "paper", "quick"}},
         "target": config_dict(target),
-        "source": dict(source),
+        "networks": dict(networks),
         "draw": draw,
         "seed": seed,
         "samples": samples,
@@ -170,6 +178,7 @@ def run_grid(
     where = {"coco": None} if sources is None else dict(sources)
     known_sources = {name: source_file(source) for name, source in where.items()}
     hashes = {name: _hashes(path) for name, path in known_sources.items()}
+    features = {row.name: _features(row) for row in grid.rows}
     absent = [row for row in grid.rows if row.source not in hashes]
     left_out = [f"{row.name}: no source {row.source!r} was given" for row in absent]
     if len(absent) == len(grid.rows):
@@ -185,7 +194,7 @@ def run_grid(
     cells = []
     progress.start("bench", len(plan))
     for done, (row, target, draw, seed) in enumerate(plan, start=1):
-        key = _key(row, target, hashes[row.source], draw, seed, grid.samples)
+        key = _key(row, target, hashes[row.source] | features[row.name], draw, seed, grid.samples)
         if key not in known:
             run = folder / "runs" / key
             known[key] = _measure(
