@@ -291,6 +291,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("features.0.weight", torch.zeros(4, 1, 3, 3), r"features\.0\.weight: expected \[4, 3, 3, 3\]"),
     ("features.7.bias", torch.zeros(8, 1), r"features\.7\.bias: expected \[8\], got \[8, 1\]"),
     ("features.7.bias", torch.tensor(1.0), r"features\.7\.bias: expected \[1\], got \[\]"),
+    ("features.7.bias", torch.zeros(0), r"features\.7\.bias: expected \[1\], got \[0\]"),
     ("lin4.model.1.weight", torch.zeros(1, 5, 1, 1), r"lin4\.model\.1\.weight: expected \[1, 32, 1, 1\]"),
     ("lin1.model.1.weight", torch.full((1, 8, 1, 1), -1.0), r"lin1\.model\.1\.weight: expected weights of at least 0"),
     ("features.2.bias", torch.full((4,), torch.nan), r"features\.2\.bias: expected finite numbers"),

@@ -144,21 +144,26 @@ def read_vgg16(path: str | PathLike[str], *, heads: bool) -> Vgg16:
                         field=f"{name}.model.1.weight" if name.startswith("lin") else name,
                     )
                 weights[name] = _checked(file.get_tensor(stored[name]), stored[name], path)
-    except (SafetensorError, OSError) as error:
-        with Path(path).open("rb") as opened:
-            begin = opened.read(9)
-        pickled = begin.startswith(_PICKLES) and not begin.endswith(
-            b"{"
-        )  # a length and a brace: cut safetensors
-        raise DataError(
-            "is a pickle, which can run code and is never read; make a safetensors file of it (and of LPIPS' heads, "
-            f"named after it) by: {_CONVERT} {path}"
-            if pickled
-            else f"is no safetensors file: {error}",
-            path=path,
-        ) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", path=path) from error
+    except SafetensorError as error:
+        raise DataError(_why_not(path, error), path=path) from error
     _check_shapes(weights, stored, path)
     return Vgg16(weights)
+
+
+def _why_not(path: str | PathLike[str], error: SafetensorError) -> str:
+    """What to tell of a file that is no safetensors file."""
+    with Path(path).open("rb") as file:
+        begin = file.read(9)
+    if begin.startswith(_PICKLES) and not begin.endswith(
+        b"{"
+    ):  # a length and a brace are safetensors, cut off
+        return (
+            "is a pickle, which can run code and is never read; make a safetensors file of it (and of LPIPS' heads, "
+            f"named after it) by: {_CONVERT} {path}"
+        )
+    return f"is no safetensors file: {error}"
 
 
 def _stored_names(keys: list[str], path: str | PathLike[str]) -> dict[str, str]:
@@ -197,7 +202,7 @@ def _check_shapes(
     for tap, block in enumerate(_BLOCKS):
         for number in block:
             name = f"features.{number}"
-            out = len(weights[f"{name}.bias"].flatten())
+            out = max(weights[f"{name}.bias"].numel(), 1)
             expect(f"{name}.bias", [out])
             expect(f"{name}.weight", [out, channels, 3, 3])
             channels = out
