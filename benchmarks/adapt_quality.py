@@ -1,10 +1,12 @@
 """Adaptation against every way of not learning, on real targets: several draws of guide poses, means and spreads.
 
     FLEXPOSE_DATA=... python benchmarks/adapt_quality.py WORK [--source SOURCE] [--draws 5] [--samples 50000]
+    python benchmarks/adapt_quality.py --table-only
 
 Each cell (target, draw, settings) is adapted, sampled and evaluated against the whole target without the guide poses,
-and kept in ``WORK/cells.jsonl``: a second call does what is missing. The table goes to
-``benchmarks/results/adapt_quality.md`` and ``.json``. Targets are those of method work; penn_action leaves out frames
+and kept in ``WORK/cells.jsonl``: a second call does what is missing. The tables go to
+``benchmarks/results/adapt_quality.md`` and ``.json``, with a chart a target beside them; ``--table-only`` makes tables
+and charts anew of the cells that are in the ``.json``. Targets are those of method work; penn_action leaves out frames
 with a joint beyond half a box outside its person's box.
 """
 
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
+from flexpose.charts import Chart, Series, save_svg
 from flexpose.config import make_config
 from flexpose.evaluate import evaluate
 from flexpose.poses import PoseSet, read_poses, split_fewshot
@@ -49,6 +52,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": ADAPT_PRESETS["paper"],
 }
 READING = "\n## Reading\n"
+OURS = "adapted"
+GOAL = ((0.5, 0.7), (1.0, 1.0))  # recall and precision at once
+# Ours, the six that learn nothing, and the real target: told apart by their marks.
+COLORS = ("#0072b2", *("#6b7178",) * 6, "#1c1d20")
 COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
 
 
@@ -101,45 +108,152 @@ def cell(given: argparse.Namespace, data: Path, name: str, draw: int, variant: s
     }
 
 
+def by_draw(cells: list[dict[str, Any]], variant: str) -> dict[int, dict[str, float]]:
+    """Figures of what a variant draws, by draw of guide poses."""
+    return {made["draw"]: made["rows"]["generated"] for made in cells if made["variant"] == variant}
+
+
+def groups(cells: list[dict[str, Any]]) -> dict[str, list[dict[str, float]]]:
+    """A target's rows: the default, then those that learn nothing; for each its figures by draw."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for made in cells:
+        if made["variant"] == "default":
+            for row, values in made["rows"].items():
+                found.setdefault(OURS if row == "generated" else row, []).append(values)
+    return found
+
+
+def spread(numbers: list[float | None]) -> tuple[float, float] | None:
+    """(mean, standard deviation) of those that are there; None where there are none."""
+    there = [number for number in numbers if number is not None]
+    if not there:
+        return None
+    return float(np.mean(there)), float(np.std(there, ddof=1)) if len(there) > 1 else 0.0
+
+
+def text(found: tuple[float, float] | None) -> str:
+    return "" if found is None else f"{found[0]:.3f} +- {found[1]:.3f}"
+
+
 def table(cells: list[dict[str, Any]]) -> list[str]:
-    """A table a target: mean and spread over the draws of every row, ours and those that learn nothing."""
+    """A section a target: every row's mean and spread over the draws, the chart, and the parts of the default."""
     lines: list[str] = []
     for name in TARGETS:
-        mine = [found for found in cells if found["target"] == name]
+        mine = [made for made in cells if made["target"] == name]
         if not mine:
             continue
         lines += ["", f"## {name}, {mine[0]['shots']} guide poses", ""]
-        lines += [f"| | draws | {' | '.join(COLUMNS)} |", f"| --- | --- |{' --- |' * len(COLUMNS)}"]
-        groups: dict[str, list[dict[str, float]]] = {}
-        for found in mine:
-            for row, values in found["rows"].items():
-                if row == "generated":
-                    groups.setdefault(f"**adapted: {found['variant']}**", []).append(values)
-                elif found["variant"] == "default":
-                    groups.setdefault(row, []).append(values)
-        for row, values in groups.items():
-            cells_of = []
-            for key in COLUMNS:
-                numbers = [value[key] for value in values if value.get(key) is not None]
-                cells_of.append(
-                    f"{np.mean(numbers):.3f} +- {np.std(numbers, ddof=1) if len(numbers) > 1 else 0:.3f}"
-                    if numbers
-                    else ""
-                )
-            lines.append(f"| {row} | {len(values)} | {' | '.join(cells_of)} |")
+        rows = groups(mine)
+        if rows:
+            lines += [f"| | draws | {' | '.join(COLUMNS)} |", f"| --- | --- |{' --- |' * len(COLUMNS)}"]
+        for row, values in rows.items():
+            texts = [text(spread([value.get(key) for value in values])) for key in COLUMNS]
+            lines.append(f"| {f'**{row}**' if row == OURS else row} | {len(values)} | {' | '.join(texts)} |")
+        if rows:
+            lines += ["", f"![FD, precision and recall of each row on {name}](adapt_quality-{name}.svg)"]
+        lines += parts_table(mine)
     return lines
 
 
+def parts_table(cells: list[dict[str, Any]]) -> list[str]:
+    """The default and what was run beside it; nothing where only the default was."""
+    tried = [variant for variant in VARIANTS if by_draw(cells, variant)]
+    if not {*tried} - {"default"}:
+        return []
+    default = by_draw(cells, "default")
+    lines = ["", "Parts, with FD less the default's on the same draws:", ""]
+    lines += [
+        f"| | draws | fd less | {' | '.join(COLUMNS)} |",
+        f"| --- | --- | --- |{' --- |' * len(COLUMNS)}",
+    ]
+    for variant in tried:
+        mine = by_draw(cells, variant)
+        shared = [mine[draw]["fd"] - default[draw]["fd"] for draw in mine if draw in default]
+        texts = ["" if variant == "default" else text(spread([*shared]))]
+        texts += [text(spread([value.get(key) for value in mine.values()])) for key in COLUMNS]
+        lines.append(f"| {variant} | {len(mine)} | {' | '.join(texts)} |")
+    return lines
+
+
+def save_charts(cells: list[dict[str, Any]]) -> None:
+    """A picture a target: FD of every row, and precision against recall by the same marks."""
+    for name in TARGETS:
+        mine = [made for made in cells if made["target"] == name]
+        rows = groups(mine)
+        if not rows:
+            continue
+        # The strongest of those that learn nothing is evaluated last; its mark must not be a cross as its spread is.
+        ours, *others, real = rows
+        names = (ours, *reversed(others), real)
+        bars, points = [], []
+        for place, row in enumerate(names):
+            values = rows[row]
+            fd, precision, recall = (
+                spread([value.get(key) for value in values]) or (0.0, 0.0)
+                for key in ("fd", "precision", "recall")
+            )
+            bars.append(Series(row, fd[:1], (float(place),), x_spread=fd[1:], kind="bars"))
+            points.append(
+                Series(
+                    row, recall[:1], precision[:1], x_spread=recall[1:], y_spread=precision[1:], kind="points"
+                )
+            )
+        shots = f"{name}, {mine[0]['shots']} guide poses"
+        both = (
+            Chart(f"{shots}: Frechet distance", "FD, less is better", "", tuple(bars), y_names=names),
+            Chart(
+                "precision and recall: the goal tinted, marks as at left",
+                "recall",
+                "precision",
+                tuple(points),
+                x_range=(0.0, 1.0),
+                y_range=(0.0, 1.0),
+                goal=GOAL,
+            ),
+        )
+        save_svg(RESULTS / f"adapt_quality-{name}.svg", both, colors=COLORS)
+
+
+def publish(found: dict[str, Any]) -> None:
+    """Tables and charts of the cells."""
+    cells = sorted(found["cells"], key=lambda made: made["draw"])
+    draws = len({made["draw"] for made in cells})
+    samples = max(made["samples"] for made in cells)
+    head = [
+        "# Adaptation against ways of not learning",
+        "",
+        f"Source `{found['source']}`; `python benchmarks/adapt_quality.py WORK --draws {draws} --samples {samples}`. "
+        f"Mean +- standard deviation over draws of guide poses (seed 0 on), {samples:,} samples against the whole "
+        "target without the guide poses, in frame coordinates. The rows that are not adapted learn nothing. In the "
+        f"charts the tinted corner is the goal: precision >= {GOAL[0][1]} and recall >= {GOAL[0][0]} at once.",
+    ]
+    tail = ["", f"Machine: {found['machine']}. Versions: {found['versions']}.", ""]
+    file = RESULTS / "adapt_quality.md"
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    reading = before[before.index(READING) :] if READING in before else ""  # written by hand: it stays
+    file.write_text("\n".join(head + table(cells) + tail) + reading, encoding="utf-8")
+    save_charts(cells)
+
+
 def main() -> None:
-    data = Path(os.environ["FLEXPOSE_DATA"])
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("work", type=Path)
+    parser.add_argument("work", type=Path, nargs="?")
+    parser.add_argument(
+        "--table-only", action="store_true", help="tables and charts of the cells in the results"
+    )
     parser.add_argument("--source", default=DEFAULT)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--samples", type=int, default=50_000)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--variants", nargs="+", default=["default"], choices=list(VARIANTS))
     given = parser.parse_args()
+    results = RESULTS / "adapt_quality.json"
+    if given.table_only:
+        publish(json.loads(results.read_text(encoding="utf-8")))
+        return
+    if given.work is None:
+        parser.error("name a folder for the runs, or --table-only")
+    data = Path(os.environ["FLEXPOSE_DATA"])
     given.work.mkdir(parents=True, exist_ok=True)
     kept = given.work / "cells.jsonl"
     cells = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
@@ -155,20 +269,8 @@ def main() -> None:
                 values = cells[-1]["rows"]["generated"]
                 print(name, draw, variant, {key: round(values[key], 4) for key in COLUMNS[:4]}, flush=True)
     found = {"cells": cells, "source": given.source, "versions": versions(), "machine": machine()}
-    (RESULTS / "adapt_quality.json").write_text(json.dumps(found, default=str) + "\n", encoding="utf-8")
-    head = [
-        "# Adaptation against ways of not learning",
-        "",
-        f"Source `{given.source}`; `python benchmarks/adapt_quality.py WORK --draws {given.draws} "
-        f"--samples {given.samples}`. Mean +- standard deviation over draws of guide poses (seed 0 on), "
-        f"{given.samples:,} samples against the whole target without the guide poses, in frame coordinates. "
-        "The rows that are not adapted learn nothing.",
-    ]
-    tail = ["", f"Machine: {found['machine']}. Versions: {found['versions']}.", ""]
-    file = RESULTS / "adapt_quality.md"
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    reading = before[before.index(READING) :] if READING in before else ""  # written by hand: it stays
-    file.write_text("\n".join(head + table(cells) + tail) + reading, encoding="utf-8")
+    results.write_text(json.dumps(found, default=str) + "\n", encoding="utf-8")
+    publish(found)
 
 
 if __name__ == "__main__":

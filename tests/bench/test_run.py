@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from flexpose.bench import Cell, Grid, Row, Target, cells_csv, charts, markdown, run_grid
 from flexpose.bench import run as module
 from flexpose.errors import DataError, UsageError
 from flexpose.poses import PoseSet, write_poses
-from flexpose.pretrain import pretrain, train_beta
+from flexpose.pretrain import load_beta, load_generator, pretrain, train_beta
+from flexpose.pretrain.files import save_generator
 
 from .. import tiny
+from ..reference.vgg import thin_vgg16
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +105,51 @@ def test_cells_are_measured_once(source: Path, tmp_path: Path, counted: list[tup
         sources={"coco": source},
     )
     assert counted[-2:] == [("mixup", 7), ("mixup", 7)]
+
+
+@pytest.mark.parametrize("part", ["beta", "generator"])
+def test_another_source_in_its_place_is_another_cell(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]], part: str
+) -> None:
+    """A cell is what one generator draws and one beta reads."""
+    folder = shutil.copytree(source, tmp_path / "source")
+    grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1], draws=1)
+    cells, _ = run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": folder})
+    shutil.rmtree(folder)
+    shutil.copytree(source, folder)
+    if part == "beta":
+        (folder / "beta.safetensors").unlink()
+        train_beta(tiny.source_poses(), replace(tiny.BETA, seed=5, steps=3), tmp_path / "new")
+        shutil.copy(tmp_path / "new" / "beta.safetensors", folder)
+    else:
+        generator, drawing, _ = load_generator(source)
+        with torch.no_grad():
+            generator.synthesis.const.add_(0.5)
+        save_generator(folder / "generator.safetensors", generator, drawing)
+    more, _ = run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": folder})
+    assert len(counted) == 2
+    assert more[0].values != cells[0].values
+    recorded = json.loads((tmp_path / "out" / "grid.json").read_text())["sources"]["coco"]
+    assert recorded == {
+        "generator": load_generator(folder)[2]["hash"],
+        "beta": load_beta(folder)[2]["hash"],
+    }
+    run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+    assert len(counted) == 2, "what was measured of the first source is kept"
+
+
+def test_another_file_of_features_is_another_cell(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]]
+) -> None:
+    file = tmp_path / "vgg16.safetensors"
+    settings = {"features": ["vgg16"], "features_file": str(file), "iterations": 1, "mixed": 4, "batch": 4}
+    row = Row(name="vgg", method="affine-layers", settings=settings)
+    grid = replace(GRID, rows=(row,), targets=GRID.targets[:1], draws=1)
+    for seed in (0, 1, 0):
+        save_file(thin_vgg16(seed), file)
+        (cell,), _ = run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+        assert cell.failed is None
+    assert len(counted) == 2
 
 
 def test_a_line_that_was_cut_off_is_measured_again(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexpose.charts import Chart, Series, chart_svg, save_png
+from flexpose.charts import Chart, Series, chart_svg, save_png, save_svg
 from flexpose.charts.svg import ticks
 from flexpose.errors import UsageError
 
@@ -65,6 +65,59 @@ def test_equal_axes_have_one_unit() -> None:
     assert x1 - x0 == pytest.approx(y0 - y2, abs=0.2)
 
 
+BARS = Chart(
+    "b", "x", "", (Series("s", (1.0, 4.0), (0.0, 1.0), (0.5, 0.0), kind="bars"),), y_names=("one", "two")
+)
+
+
+def test_bars_begin_at_nothing() -> None:
+    svg = chart_svg(BARS)
+    found = re.findall(r'class="s0 column" d="M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H\1Z"', svg)
+    (zero, top, first, bottom), (same, _, second, _) = (tuple(map(float, bar)) for bar in found)
+    axis = re.search(r'class="axis" d="M([\d.]+)', svg)
+    assert axis is not None
+    assert zero == same == float(axis[1])
+    assert second - zero == pytest.approx(4 * (first - zero), abs=0.3)
+    assert (first, (top + bottom) / 2) == pytest.approx(marks(svg)[0], abs=0.1)
+    below = Series("s", (-1.0, 3.0), (0.0, 1.0), kind="bars")
+    (low, high), _ = Chart("b", "x", "", (below,), y_names=("one", "two")).limits()
+    assert low < -1
+    assert high > 3
+
+
+def test_the_goal_is_a_part_of_the_plane() -> None:
+    points = Series("s", (0.5, 1.0), (0.75, 1.0), kind="points")
+    chart = Chart("g", "x", "y", (points,), x_range=(0, 1), y_range=(0, 1), goal=((0.5, 0.75), (1.0, 1.0)))
+    svg = chart_svg(chart)
+    goal = re.search(r'class="goal" d="M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H\1Z"', svg)
+    assert goal is not None
+    (x0, y0), (x1, y1) = marks(svg)
+    assert tuple(map(float, goal.groups())) == (x0, y0, x1, y1)
+    assert svg.index("goal") < svg.index("grid") < svg.index("<g")  # behind all else
+
+
+def test_a_file_has_its_own_style(tmp_path: Path) -> None:
+    square = Chart("t", "x", "y", (LINE, LINE))
+    save_svg(tmp_path / "a.svg", [square, BARS, square], colors=("#123456", "#654321"))
+    root = ET.parse(tmp_path / "a.svg").getroot()
+    assert (root.get("width"), root.get("height")) == ("800", "540")
+    outer = root.findall(f"{SVG}svg")
+    assert [(svg.get("x"), svg.get("y"), svg.get("width")) for svg in outer] == [
+        ("0", "0", "400"),
+        ("400", "0", "400"),
+        ("0", "270", "400"),
+    ]
+    inner = [svg.find(f"{SVG}svg") for svg in outer]
+    for place, svg in zip(outer, inner, strict=True):
+        assert svg is not None
+        assert svg.get("viewBox") == f"0 0 400 {place.get('height')}"
+    style = root.findtext(f"{SVG}style")
+    assert style is not None
+    assert ".s0,.s0>*{fill:#123456;stroke:#123456}.s1," in style
+    used = {name for element in root.iter() for name in str(element.get("class", "")).split()}
+    assert {name for name in used if f".{name}" not in style} == {"chart"}
+
+
 def test_no_tick_lies_between_two_rounds() -> None:
     svg = chart_svg(Chart("t", "round", "y", (Series("s", (1.0, 2.0), (0.5, 0.25)),)))
     assert ">1<" in svg
@@ -95,6 +148,8 @@ def test_png_is_the_same_each_time(tmp_path: Path) -> None:
         Chart("t", "x", "y", (LINE,), log_y=True),
         Chart("r", "x", "", (Series("s", (1.0,), (0.0,), kind="points"),), y_names=("row",)),
         Chart("e", "", "", (Series("a", (0.0, 1.0), (0.0, 5.0)), LINE), equal=True, bare=True),
+        Chart("g", "x", "y", (LINE,), goal=((1.0, 10.0), (2.0, 12.0))),
+        BARS,
     ]
     for name in ("a.png", "b.png"):
         save_png(tmp_path / name, charts)
@@ -123,5 +178,7 @@ def test_wrong_charts_are_refused() -> None:
         Series("s", (1.0,), (math.nan,))
     with pytest.raises(UsageError, match="must have a point"):
         Chart("t", "x", "y", ())
+    with pytest.raises(UsageError, match="has bars and no y_names"):
+        Chart("t", "x", "y", (Series("s", (1.0,), (0.0,), kind="bars"),))
     with pytest.raises(UsageError, match="not above 0"):
         Chart("t", "x", "y", (Series("s", (1.0,), (0.0,)),), log_y=True)

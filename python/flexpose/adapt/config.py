@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
@@ -9,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from ..config import STRICT
 from ..errors import ConfigError
 from ..models.transfer import TransferForm
-from .features import FeatureName
+from .features import FeatureName, check_features
 from .pairing import Pairing
 
 __all__ = ["ADAPT_PRESETS", "AdaptConfig"]
@@ -43,6 +44,7 @@ class AdaptConfig:
         0  # codes among which "match" and "match-mix" choose; 0: as many as poses, so that none is left over
     )
     features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")
+    features_file: Path | None = None  # safetensors of VGG16, and of LPIPS' heads: for "vgg16" and "lpips"
     iterations: int = 0  # of gradient descent
     batch: int = 64
     lr: float = 0.03
@@ -63,8 +65,9 @@ class AdaptConfig:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
-        if not self.features:
-            raise ConfigError("features must name at least one of beta, keypoints, pyramid")
+        check_features(self.features, self.features_file)
+        if self.features_file is not None and self.iterations == 0:
+            raise ConfigError("features_file is for gradient descent: iterations must be > 0, got 0")
         if self.pool < 0:
             raise ConfigError(f"pool must be >= 0, got {self.pool}")
         if self.variation > 0 and self.mixed > 0 and self.start == "identity":

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch.nn import functional as F
 
+from ..errors import ConfigError
+from .vgg import Vgg16, read_vgg16
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
     from ..models.regressor import Regressor
 
-__all__ = ["FeatureName", "Gamma"]
+__all__ = ["FeatureName", "Gamma", "check_features", "read_features"]
 
-FeatureName = Literal["beta", "keypoints", "pyramid"]
+FeatureName = Literal["beta", "keypoints", "pyramid", "vgg16", "lpips"]
 
 _PYRAMID_SIDES = 4  # the smallest picture of the pyramid
+_OF_VGG = {"vgg16", "lpips"}
+
+
+def check_features(names: Sequence[FeatureName], file: Path | None) -> None:
+    """Raise ConfigError where there are no names, or names that need a file without one, or a file for nothing."""
+    if not names:
+        raise ConfigError(f"features must name at least one of {', '.join(get_args(FeatureName))}")
+    needing = sorted({*names} & _OF_VGG)
+    if needing and file is None:
+        raise ConfigError(
+            f"features_file must name a safetensors file where features has {' or '.join(needing)}: nothing is "
+            "downloaded"
+        )
+    if file is not None and not needing:
+        raise ConfigError(
+            f"features_file is for the features vgg16 and lpips, got features {', '.join(names)}"
+        )
+
+
+def read_features(names: Sequence[FeatureName], file: Path | None) -> Vgg16 | None:
+    """The network that Gamma needs beside beta, or None; see `flexpose.adapt.vgg.read_vgg16` for the errors."""
+    return None if file is None else read_vgg16(file, heads="lpips" in names)
 
 
 class Gamma:
@@ -26,18 +52,37 @@ class Gamma:
 
     "beta": activations of beta's encoder. "pyramid": the picture and its halvings down to 4x4. "keypoints": the
     coordinates that beta reads, the end of the same network; unlike pixels they tell how far a limb is off when the
-    two drawings of it do not overlap.
+    two drawings of it do not overlap. "vgg16": activations at the ends of VGG16's five blocks. "lpips": the same,
+    compared as LPIPS 0.1 does, as one level whose mean squared difference is LPIPS. Both look at the pictures in
+    their own size, of 16 px at least, not at the 224 px that VGG16 was trained on.
 
     Each level's squared difference is averaged over its elements and divided by the variance of that level over
-    the target pictures, so that all levels weigh the same, whatever the resolution.
+    the target pictures, so that all levels weigh the same, whatever the resolution. For LPIPS, whose taps and
+    channels have weights of their own, this is a division by half of the mean LPIPS between two target pictures.
+
+    Features by VGG16 are seven times the numbers that the others are together, so those of the target pictures are
+    computed again for each batch instead of being kept.
+
+    Args:
+        names: what is compared.
+        beta: of the source, frozen.
+        dtype: type of the activations.
+        vgg: of `read_features`; taken over.
     """
 
-    def __init__(self, names: Sequence[FeatureName], beta: Regressor, *, dtype: torch.dtype) -> None:
+    def __init__(
+        self, names: Sequence[FeatureName], beta: Regressor, *, dtype: torch.dtype, vgg: Vgg16 | None = None
+    ) -> None:
         self.names, self.beta, self.dtype = tuple(names), beta, dtype
+        self.vgg = None if vgg is None else vgg.compute(beta.log_temperature.device, dtype)
         self.weights: list[float] = []
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Levels of features of [N, 3, S, S] in [-1, 1]."""
+        return self._light(images) + self._heavy(images)
+
+    def _light(self, images: Tensor) -> list[Tensor]:
+        """The levels that are kept of target pictures."""
         levels: list[Tensor] = []
         if "pyramid" in self.names:
             level = images
@@ -54,18 +99,47 @@ class Gamma:
                 levels.append(self.beta.read(self.beta.heatmaps(encoded)).normalized)
         return levels
 
+    def _heavy(self, images: Tensor) -> list[Tensor]:
+        """The levels that are not."""
+        if self.vgg is None:
+            return []
+        taps = self.vgg(images)
+        lpips = [self.vgg.lpips(taps)] if "lpips" in self.names else []
+        return (taps if "vgg16" in self.names else []) + lpips
+
     @torch.no_grad()
     def targets(self, images: Tensor, batch: int) -> list[Tensor]:
-        """Features of all target pictures, computed once; sets the weights of the levels."""
-        parts = [self(images[begin : begin + batch]) for begin in range(0, len(images), batch)]
-        levels = [torch.cat(level) for level in zip(*parts, strict=True)]
-        self.weights = [1 / max(level.float().var(0).mean().item(), 1e-6) for level in levels]
+        """What `distance` needs of all target pictures, one row each, computed once; sets the weights of the levels."""
+        batches = torch.split(images, batch)
+        levels = [torch.cat(level) for level in zip(*map(self._light, batches), strict=True)]
+        variances = [level.float().var(0).mean().item() for level in levels]
+        if self.vgg is not None:
+            variances += _variances(map(self._heavy, batches))
+            levels.append(images)
+        self.weights = [1 / max(variance, 1e-6) for variance in variances]
         return levels
 
     def distance(self, images: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """Mean over the levels of the weighted mean squared difference; the loss of Eq. 5 on a batch."""
+        wanted = list(targets)
+        if self.vgg is not None:
+            with torch.no_grad():
+                wanted[-1:] = self._heavy(wanted[-1])
         terms = [
             F.mse_loss(mine.float(), theirs.float()) * weight
-            for mine, theirs, weight in zip(self(images), targets, self.weights, strict=True)
+            for mine, theirs, weight in zip(self(images), wanted, self.weights, strict=True)
         ]
         return torch.stack(terms).mean()
+
+
+def _variances(batches: Iterable[list[Tensor]]) -> list[float]:
+    """The variance over all rows of each level, its mean over the elements; one batch is held at a time."""
+    count = 0
+    sums: dict[int, tuple[Tensor | float, Tensor | float]] = {}
+    for levels in batches:
+        count += len(levels[0])
+        for number, level in enumerate(levels):
+            wide, (first, second) = level.double(), sums.get(number, (0.0, 0.0))
+            sums[number] = first + wide.sum(0), second + wide.square().sum(0)
+    spreads = ((second - first * first / count) / max(count - 1, 1) for first, second in sums.values())
+    return [float(torch.as_tensor(spread).mean()) for spread in spreads]

@@ -32,7 +32,7 @@ from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, map_codes, read_keypoints
 from ..zoo import source_file
 from .adapter import VARIETY, save_adapter
-from .features import Gamma
+from .features import Gamma, read_features
 from .guards import shot_warnings
 from .least_squares import LeastSquares
 from .sources import load_sources
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ..models.regressor import Regressor
     from ..poses import PoseSet
     from .config import AdaptConfig
+    from .vgg import Vgg16
 
 __all__ = ["adapt"]
 
@@ -116,6 +117,9 @@ def adapt(
         raise UsageError(f"shots must be at least 2 fully labelled poses, got {len(framed)} of {len(shots)}")
     folder = Path(run_dir) / "adapt"
     inputs = {"shots": framed.content_hash, "source": str(header["hash"]), "beta": beta_hash}
+    vgg = read_features(config.features, config.features_file)
+    if vgg is not None:
+        inputs["features"] = vgg.hash
     dtype: Any = compute_dtype(config.dtype, place)
     with (
         RunFolder(folder, "adapt", config=config_dict(config), inputs=inputs, resume=resume) as run,
@@ -139,7 +143,7 @@ def adapt(
             )
             run.publish_grid("grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
         if config.iterations:
-            bank, gamma = _bank(generator, regressor, drawing, poses, codes, config, dtype)
+            bank, gamma = _bank(generator, regressor, drawing, poses, codes, config, dtype, vgg)
             _train(
                 generator,
                 transfer,
@@ -163,6 +167,7 @@ def adapt(
             run.publish_grid(f"grid-{name}.png", images.transpose(0, 2, 3, 1))
         final = Path(run_dir) / "adapter.safetensors"
         facts = {"config": config_dict(config), "shots": framed.content_hash, "num_shots": len(framed)}
+        facts |= {} if vgg is None else {"features": vgg.hash}
         facts |= _variety(generator, regressor, drawing, transfer, framed, limits, config, dtype)
         where = source_path / "generator.safetensors" if source_path.is_dir() else source_path
         save_adapter(
@@ -298,9 +303,10 @@ def _bank(
     codes: Tensor,
     config: AdaptConfig,
     dtype: Any,
+    vgg: Vgg16 | None = None,
 ) -> tuple[_Bank, Gamma]:
     """What gradient descent trains on."""
-    gamma = Gamma(config.features, beta, dtype=dtype)
+    gamma = Gamma(config.features, beta, dtype=dtype, vgg=vgg)
     with torch.no_grad():
         styles = generator.styles(codes)
         pictures = images_to_tensor(drawing.images(poses)).to(generator.device)

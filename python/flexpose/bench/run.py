@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._atomic import atomic_write
 from ..adapt import adapt_by
+from ..adapt.features import read_features
 from ..config import config_dict
 from ..errors import DataError, UsageError
 from ..evaluate import evaluate
 from ..poses import read_dataset, split_fewshot
-from ..pretrain.files import load_generator
+from ..pretrain.files import beta_of, load_beta, load_generator
 from ..runs import Progress, versions
 from ..sample import SampleConfig, sample
 from ..zoo import source_file
@@ -38,7 +39,8 @@ class Cell:
     """One measured cell.
 
     Attributes:
-        key: what the cell is, and nothing of what came out: a hash of row, target, source, draw, seed and samples.
+        key: what the cell is, and nothing of what came out: a hash of row, target, source (generator, beta, the
+            file of loss features), draw, seed and samples.
         row: name of the row.
         target: name of the target.
         draw: seed of the choice of guide poses.
@@ -60,11 +62,24 @@ class Cell:
     failed: str | None = None
 
 
-def _key(row: Row, target: Target, source_hash: str, draw: int, seed: int, samples: int) -> str:
+def _hashes(source: Path) -> dict[str, str]:
+    """What a source is: what draws, and what reads."""
+    headers = {"generator": load_generator(source)[2], "beta": load_beta(beta_of(source))[2]}
+    return {part: str(header["hash"]) for part, header in headers.items()}
+
+
+def _features(row: Row) -> dict[str, str]:
+    """What the file of a row's loss features holds, by which its cells are told apart as well."""
+    file = row.settings.get("features_file")
+    vgg = read_features(row.settings.get("features", ()), None if file is None else Path(file))
+    return {} if vgg is None else {"features": vgg.hash}
+
+
+def _key(row: Row, target: Target, networks: Mapping[str, str], draw: int, seed: int, samples: int) -> str:
     identity = {
         "row": {k: v for k, v in config_dict(row).items() if k not in {"name", "paper", "quick"}},
         "target": config_dict(target),
-        "source": source_hash,
+        "networks": dict(networks),
         "draw": draw,
         "seed": seed,
         "samples": samples,
@@ -164,7 +179,8 @@ def run_grid(
     folder.mkdir(parents=True, exist_ok=True)
     where = {"coco": None} if sources is None else dict(sources)
     known_sources = {name: source_file(source) for name, source in where.items()}
-    hashes = {name: str(load_generator(path)[2]["hash"]) for name, path in known_sources.items()}
+    hashes = {name: _hashes(path) for name, path in known_sources.items()}
+    features = {row.name: _features(row) for row in grid.rows}
     absent = [row for row in grid.rows if row.source not in hashes]
     left_out = [f"{row.name}: no source {row.source!r} was given" for row in absent]
     if len(absent) == len(grid.rows):
@@ -180,7 +196,7 @@ def run_grid(
     cells = []
     progress.start("bench", len(plan))
     for done, (row, target, draw, seed) in enumerate(plan, start=1):
-        key = _key(row, target, hashes[row.source], draw, seed, grid.samples)
+        key = _key(row, target, hashes[row.source] | features[row.name], draw, seed, grid.samples)
         if key not in known:
             run = folder / "runs" / key
             known[key] = _measure(

@@ -2,6 +2,15 @@
 
 from .chart import Chart, Series, SeriesKind
 from .png import INSTALL, require_matplotlib, save_png
-from .svg import chart_svg
+from .svg import chart_svg, save_svg
 
-__all__ = ["INSTALL", "Chart", "Series", "SeriesKind", "chart_svg", "require_matplotlib", "save_png"]
+__all__ = [
+    "INSTALL",
+    "Chart",
+    "Series",
+    "SeriesKind",
+    "chart_svg",
+    "require_matplotlib",
+    "save_png",
+    "save_svg",
+]

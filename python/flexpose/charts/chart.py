@@ -10,7 +10,7 @@ from ..errors import UsageError
 
 __all__ = ["Chart", "Series", "SeriesKind"]
 
-SeriesKind = Literal["line", "points"]
+SeriesKind = Literal["line", "points", "bars"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Series:
         y: N values; in a chart with `y_names` the number of the row, 0 at the top.
         x_spread: N half lengths of horizontal error bars, or none.
         y_spread: N half lengths of vertical error bars, or none.
-        kind: "line" joins the points.
+        kind: "line" joins the points; "bars" draws a bar from 0 to each, in a chart with `y_names`.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Chart:
         equal: one unit is as long on both axes.
         y_names: names of rows 0, 1, ... instead of numbers, from the top.
         bare: no numbers at the axes, where they mean nothing.
+        goal: (x, y) to (x, y), a part of the plane that is tinted.
     """
 
     title: str
@@ -71,16 +72,19 @@ class Chart:
     equal: bool = False
     y_names: tuple[str, ...] = ()
     bare: bool = False
+    goal: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         if not any(series.x for series in self.series):
             raise UsageError(f"the chart {self.title!r} must have a point")
         if self.log_y and any(y <= 0 for series in self.series for y in series.y):
             raise UsageError(f"the chart {self.title!r} has a logarithmic axis and a y that is not above 0")
+        if not self.y_names and any(series.kind == "bars" for series in self.series):
+            raise UsageError(f"the chart {self.title!r} has bars and no y_names")
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ends of the x axis and of the y axis (of its logarithm to base 10 where it is logarithmic)."""
-        x = self.x_range or _padded(*_reach([(s.x, s.x_spread) for s in self.series]))
+        x = self.x_range or self._x_limits()
         if self.y_names:
             return x, (-0.5, len(self.y_names) - 0.5)
         if self.log_y:
@@ -88,6 +92,13 @@ class Chart:
             return x, self.y_range or _padded(min(logarithms), max(logarithms))
         y = self.y_range or _padded(*_reach([(s.y, s.y_spread) for s in self.series]))
         return x, y
+
+    def _x_limits(self) -> tuple[float, float]:
+        low, high = _reach([(s.x, s.x_spread) for s in self.series])
+        if all(s.kind != "bars" for s in self.series):
+            return _padded(low, high)
+        ends = _padded(min(low, 0.0), max(high, 0.0))
+        return (0.0 if low >= 0 else ends[0]), (0.0 if high <= 0 else ends[1])
 
 
 def _reach(columns: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> tuple[float, float]:

@@ -72,6 +72,11 @@ def _draw(axes: Any, chart: Chart) -> None:
             linestyle="-" if series.kind == "line" else "",
             linewidth=1.2,
         )
+        if series.kind == "bars":
+            axes.barh(series.y, series.x, height=0.6, color=f"C{number % 10}", alpha=0.35)
+    if chart.goal is not None:
+        (left, low), (right, high) = chart.goal
+        axes.fill_between([left, right], low, high, color="C2", alpha=0.12, linewidth=0)
     (x_low, x_high), (y_low, y_high) = chart.limits()
     axes.set_xlim(x_low, x_high)
     axes.set_yscale("log" if chart.log_y else "linear")

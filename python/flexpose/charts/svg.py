@@ -1,4 +1,4 @@
-"""A chart as inline SVG: text, numbers and shapes alone; its colours come from the page's style sheet."""
+"""A chart as SVG: text, numbers and shapes alone; its colours come from a page's style sheet, or from its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from .._atomic import atomic_write
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from os import PathLike
 
     from .chart import Chart, Series
 
-__all__ = ["MARKS", "chart_svg", "mark", "ticks"]
+__all__ = ["MARKS", "PALETTE", "chart_svg", "mark", "save_svg", "ticks"]
 
 _WIDTH, _HEIGHT = 400.0, 270.0
 _ROW = 20.0  # height of a row with a name
@@ -32,6 +35,16 @@ MARKS = (
     '<circle class="open" r="3.4"/>',
 )
 """The marks of series 0, 1, ..., in turn."""
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a6400", "#5b5f66")
+"""Colours of series that the colour-blind tell apart, after Okabe and Ito 2008."""
+
+_STYLE = (
+    "text{font:11px system-ui,'DejaVu Sans',sans-serif;fill:#1c1d20}.title{font-size:12.5px;font-weight:600}"
+    ".grid{stroke:#d9dadd;stroke-width:.7}.axis{stroke:#5b5f66}.goal{fill:#009e73;fill-opacity:.12}"
+    ".line,.bar{stroke-width:1.4}.open{stroke-width:1.6}.grid,.axis,.line,.bar,.open{fill:none}"
+    ".column{fill-opacity:.35;stroke:none}"
+)
 
 
 def mark(number: int, x: float = 0.0, y: float = 0.0, *, scale: float = 1.0) -> str:
@@ -54,12 +67,13 @@ def ticks(low: float, high: float, about: int = _TICKS) -> list[float]:
 def chart_svg(chart: Chart) -> str:
     """Draw a chart as an ``<svg>`` element.
 
-    It holds no colour: the classes ``s0`` to ``s7`` (series), ``axis``, ``grid`` and ``open`` (marks that are not
-    filled) are the page's to style. It is 400 units wide and scales to its place.
+    It holds no colour: the classes ``s0`` to ``s7`` (series), ``axis``, ``grid``, ``goal``, ``bar`` (of errors),
+    ``column`` (a bar from 0) and ``open`` (marks that are not filled) are the page's to style. It is 400 units wide
+    and scales to its place.
     """
     names = chart.y_names
     left = _LEFT if not names else 16 + _LETTER * max(map(len, names))
-    height = _HEIGHT if not names else _TOP + _BOTTOM + _ROW * len(names)
+    height = _height(chart)
     (x_low, x_high), (y_low, y_high) = chart.limits()
     width, tall = _WIDTH - left - _RIGHT, height - _TOP - _BOTTOM
     if chart.equal:
@@ -80,10 +94,53 @@ def chart_svg(chart: Chart) -> str:
         f'aria-label="{escape(_summary(chart))}" xmlns="http://www.w3.org/2000/svg">',
         f'<text class="title" x="{_WIDTH / 2:g}" y="15" text-anchor="middle">{escape(chart.title)}</text>',
     ]
+    if chart.goal is not None:
+        (x0, y0), (x1, y1) = chart.goal
+        parts.append(
+            f'<path class="goal" d="M{to_x(x0):.1f} {to_y(y0):.1f}H{to_x(x1):.1f}V{to_y(y1):.1f}H{to_x(x0):.1f}Z"/>'
+        )
     parts += _axes(chart, to_x, to_y, (left, _TOP, width, tall), (x_low, x_high), (y_low, y_high))
     for number, series in enumerate(chart.series):
         parts += _series(number, series, to_x, to_y)
     return "".join([*parts, "</svg>"])
+
+
+def _height(chart: Chart) -> float:
+    return _TOP + _BOTTOM + _ROW * len(chart.y_names) if chart.y_names else _HEIGHT
+
+
+def save_svg(
+    path: str | PathLike[str],
+    charts: Sequence[Chart],
+    *,
+    columns: int = 2,
+    colors: Sequence[str] = PALETTE,
+) -> None:
+    """Publish charts side by side as one SVG file on white, with a style of its own and no legend.
+
+    Args:
+        path: the file.
+        charts: at least one.
+        columns: charts a row.
+        colors: of series 0 to 7.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    columns, top, parts = min(columns, len(charts)), 0.0, []
+    for begin in range(0, len(charts), columns):
+        row = charts[begin : begin + columns]
+        for column, chart in enumerate(row):
+            place = f'x="{column * _WIDTH:g}" y="{top:g}" width="{_WIDTH:g}" height="{_height(chart):g}"'
+            parts.append(f"<svg {place}>{chart_svg(chart)}</svg>")
+        top += max(map(_height, row))
+    series = "".join(f".s{n},.s{n}>*{{fill:{color};stroke:{color}}}" for n, color in enumerate(colors))
+    text = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {columns * _WIDTH:g} {top:g}" '
+        f'width="{columns * _WIDTH:g}" height="{top:g}"><style>{series}{_STYLE}</style>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+    )
+    atomic_write(path, text.encode())
 
 
 def _widened(low: float, high: float, length: float) -> tuple[float, float]:
@@ -164,6 +221,11 @@ def _series(
     points = [(to_x(x), to_y(y)) for x, y in zip(series.x, series.y, strict=True)]
     parts = []
     for index, (x, y) in enumerate(points):
+        if series.kind == "bars":
+            zero, half = to_x(0.0), 0.3 * _ROW
+            parts.append(
+                f'<path class="s{style} column" d="M{zero:.1f} {y - half:.1f}H{x:.1f}V{y + half:.1f}H{zero:.1f}Z"/>'
+            )
         if series.x_spread:
             ends = (to_x(series.x[index] + side * series.x_spread[index]) for side in (-1, 1))
             parts.append('<path class="s{} bar" d="M{:.1f} {y:.1f}H{:.1f}"/>'.format(style, *ends, y=y))
@@ -173,7 +235,7 @@ def _series(
     if series.kind == "line":
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         parts.append(f'<path class="s{style} line" d="M{path}"/>')
-    if series.kind == "points" or len(points) <= _MANY:
+    if series.kind != "line" or len(points) <= _MANY:
         scale = 1.0 if len(points) <= _MANY else 0.55
         parts += [mark(number, x, y, scale=scale) for x, y in points]
     return parts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from ..adapt.features import FeatureName
+from ..adapt.features import FeatureName, check_features
 from ..config import STRICT
 from ..errors import ConfigError
 from ..shards.augment import Augment
@@ -51,6 +52,7 @@ class LayerScanConfig:
         "right_knee",
     )  # "local" turns one of them, named by the first joint
     features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")  # Gamma: the loss
+    features_file: Path | None = None  # safetensors of VGG16, and of LPIPS' heads: for "vgg16" and "lpips"
     iterations: int = 100  # of gradient descent
     batch: int = 64
     lr: float = 0.03
@@ -68,6 +70,7 @@ class LayerScanConfig:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise ConfigError(f"{name} must be different names, at least one, got {values}")
+        check_features(self.features, self.features_file)
         parse_layers(self.layers)
 
     def augmentation(self, name: AugmentName) -> Augment:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._device import find_device
 from .._threads import compute_dtype
-from ..adapt.features import Gamma
+from ..adapt.features import Gamma, read_features
 from ..adapt.sources import load_sources
 from ..config import config_dict
 from ..errors import DataError
@@ -90,7 +90,8 @@ def layer_scan(
     generator, regressor, drawing, header, beta_hash = load_sources(
         source_file(source), None if beta is None else Path(beta), place
     )
-    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype, place))
+    vgg = read_features(config.features, config.features_file)
+    networks = Networks(generator, regressor, drawing, compute_dtype(config.dtype, place), vgg)
     sets = parse_layers(config.layers, generator.num_layers)
     framed = None if shots is None else drawing.framed(shots)
     poses = None if framed is None else framed.normalized
@@ -103,6 +104,8 @@ def layer_scan(
         for name, layers in names
     ]
     inputs = {"source": str(header["hash"]), "beta": beta_hash}
+    if vgg is not None:
+        inputs["features"] = vgg.hash
     inputs["shots"] = "the source's own" if framed is None else framed.content_hash
     folder = (
         nullcontext()
@@ -188,7 +191,7 @@ class _Asked:
 
     def __init__(self, networks: Networks, task: Task, config: LayerScanConfig, seed: int) -> None:
         self.networks, self.task, self.config, self.seed = networks, task, config, seed
-        self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype)
+        self.gamma = Gamma(config.features, networks.beta, dtype=networks.dtype, vgg=networks.vgg)
         pictures = images_to_tensor(task.images).to(networks.generator.device)
         self.targets: list[Tensor] = self.gamma.targets(pictures, config.batch)
 

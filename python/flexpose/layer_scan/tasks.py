@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..adapt.features import Gamma
+    from ..adapt.vgg import Vgg16
     from ..drawing import Drawing
     from ..models import Generator, Regressor
     from .config import AugmentName, LayerScanConfig
@@ -43,6 +44,7 @@ class Networks:
     beta: Regressor
     drawing: Drawing
     dtype: Any
+    vgg: Vgg16 | None = None  # for Gamma
 
     def read(self, codes: Tensor, transfer: Transfer | None = None) -> NDArray[np.float32]:
         """The poses [N, K, 2] that beta reads in the pictures of codes."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ...drawing import Drawing, FramedPoses
     from ...models import Generator, Regressor
     from ...poses import PoseSet
+    from ..vgg import Vgg16
 
 __all__ = ["Learner", "Material", "MethodConfig", "TrainConfig", "run_learner"]
 
@@ -62,6 +63,10 @@ class MethodConfig:
 
     def check_fit(self, generator: Generator) -> None:
         """Raise ConfigError where the settings ask for what the generator does not have."""
+
+    def vgg(self) -> Vgg16 | None:
+        """What the features "vgg16" and "lpips" need."""
+        return None
 
     def _at_least(self, *names: str, above: bool = False) -> None:
         for name in names:
@@ -105,6 +110,7 @@ class Material:
         header: the generator file's.
         dtype: type of the activations.
         progress: takes messages.
+        vgg: what the features "vgg16" and "lpips" need.
     """
 
     generator: Generator
@@ -115,6 +121,7 @@ class Material:
     header: dict[str, Any]
     dtype: Any
     progress: Progress
+    vgg: Vgg16 | None = None
 
     @property
     def device(self) -> torch.device:
@@ -235,16 +242,18 @@ def run_learner(
     if occupied.exists() and not (folder / "config.json").exists():
         raise UsageError(f"{occupied}: is there already; name another folder")
     inputs = {"shots": framed.content_hash, "source": str(header["hash"]), "beta": beta_hash}
+    vgg = config.vgg()
+    features = {} if vgg is None else {"features": vgg.hash}
     settings = {"method": method} | config_dict(config)
     with (
-        RunFolder(folder, "adapt", config=settings, inputs=inputs, resume=resume) as run,
+        RunFolder(folder, "adapt", config=settings, inputs=inputs | features, resume=resume) as run,
         StopSignal() as stop,
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(step_seed(config.seed, 30))
         dtype = compute_dtype(config.dtype, place)
         learner = make(
-            Material(generator, regressor, drawing, framed, source_path, header, dtype, progress), config
+            Material(generator, regressor, drawing, framed, source_path, header, dtype, progress, vgg), config
         )
         checkpoints = Checkpoints(folder / "checkpoints")
         saved = checkpoints.latest() if resume else None
@@ -260,7 +269,7 @@ def run_learner(
         for name, drawer in (("source", Learner(learner.material, config)), ("adapted", learner)):
             run.publish_grid(f"grid-{name}.png", drawer.images(_GRID, config.seed).transpose(0, 2, 3, 1))
         facts = {"method": method, "config": config_dict(config), "shots": framed.content_hash}
-        return learner.publish(Path(run_dir), facts | {"num_shots": len(framed)})
+        return learner.publish(Path(run_dir), facts | features | {"num_shots": len(framed)})
 
 
 def _train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,15 +13,14 @@ from torch import nn
 
 from ...checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ...config import STRICT
-from ...errors import ConfigError
 from ...pretrain.data import images_to_tensor
-from ..features import FeatureName, Gamma
+from ..features import FeatureName, Gamma, check_features, read_features
 from .learner import Learner, Material, TrainConfig
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
+
+    from ..vgg import Vgg16
 
 __all__ = ["LrDecay", "PictureConfig", "PictureLearner"]
 
@@ -37,13 +37,17 @@ class PictureConfig(TrainConfig):
     pairing: Literal["random", "match"] = "match"
     pool: int = 1000  # codes among which "match" chooses, at least as many as there are poses
     features: tuple[FeatureName, ...] = ("beta", "pyramid", "keypoints")
+    features_file: Path | None = None  # safetensors of VGG16, and of LPIPS' heads: for "vgg16" and "lpips"
     lr_decay: LrDecay = "cosine"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least("pool")
-        if not self.features:
-            raise ConfigError("features must name at least one of beta, keypoints, pyramid")
+        check_features(self.features, self.features_file)
+
+    def vgg(self) -> Vgg16 | None:
+        """See `MethodConfig`."""
+        return read_features(self.features, self.features_file)
 
     def rate(self, step: int) -> float:
         """What the learning rate is multiplied by in a step."""
@@ -71,7 +75,7 @@ class PictureLearner(Learner):
         poses = material.training_poses(config)
         self.codes = material.codes(poses, config, match=config.pairing == "match", pool=config.pool)
         self.targets = images_to_tensor(material.drawing.images(poses)).to(material.device)
-        self.gamma = Gamma(config.features, material.beta, dtype=material.dtype)
+        self.gamma = Gamma(config.features, material.beta, dtype=material.dtype, vgg=material.vgg)
         self.features = self.gamma.targets(self.targets, config.batch)
         self.prepare()
         groups = self.groups()
