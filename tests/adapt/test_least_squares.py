@@ -207,7 +207,7 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     config = replace(CONFIG, plausible=0.35)
     file = adapt(tiny.target_poses(), config, tmp_path / "a", source=taught, progress=Listener())
     assert "limits" not in read_adapter(file)[1]
-    assert any("so nothing is rejected: more guide poses" in text for text in told)
+    assert any("nothing is rejected; more guide poses" in text for text in told)
     monkeypatch.setattr(loop, "_LEAST_PLAUSIBLE", 0.0)
     monkeypatch.setattr(loop.KinematicLimits, "violated", lambda _, poses: np.arange(len(poses)) % 3 == 0)
     header = read_adapter(adapt(tiny.target_poses(), config, tmp_path / "b", source=taught))[1]
@@ -216,6 +216,31 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     (first,) = tiny.stats(tmp_path / "b" / "adapt" / "stats.jsonl")
     assert first["plausible"] == [0.666] * 4
     assert first["bank"] == 12 + 300
+
+
+def test_limits_that_leave_too_little_are_widened(
+    tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flexpose.adapt import loop
+
+    told, met = tiny.Watch(), []
+
+    def violated(limits: Any, poses: Any) -> Any:
+        if not any(limits is other for other in met):
+            met.append(limits)
+        return np.full(len(poses), limits is met[0])
+
+    monkeypatch.setattr(loop.KinematicLimits, "violated", violated)
+    config = replace(CONFIG, plausible=0.35)
+    header = read_adapter(
+        adapt(tiny.target_poses(), config, tmp_path / "run", source=taught, progress=told)
+    )[1]
+    assert header["limits"] == met[1].to_dict()
+    assert met[1].ratio_high[0] > met[0].ratio_high[0]
+    (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
+    assert first["widened"] == 0.49
+    assert first["plausible"] == [1.0] * 4
+    assert any("these are widened by 0.49 instead" in text for text in told.messages)
 
 
 def test_gradient_descent_goes_on_from_the_solution(tmp_path: Path, taught: Path) -> None:

@@ -173,7 +173,9 @@ def test_a_line_that_was_cut_off_is_measured_again(
 def test_a_method_that_fails_is_a_result(
     source: Path, tmp_path: Path, counted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "sample", lambda *_: (_ for _ in ()).throw(DataError("lost its numbers")))
+    monkeypatch.setattr(
+        module, "sample", lambda *_, **__: (_ for _ in ()).throw(DataError("lost its numbers"))
+    )
     grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1], draws=1)
     cells, _ = run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
     assert (cells[0].failed, cells[0].values) == ("lost its numbers", {})

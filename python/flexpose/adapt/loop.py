@@ -56,6 +56,7 @@ __all__ = ["adapt"]
 _GRID = 36
 _MEASURED = 256
 _LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
+_WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
 
 
 class _Bank:
@@ -203,11 +204,11 @@ def _variety(
     return {name: round(float(value), 4) for name, value in zip(VARIETY, figures, strict=True)}
 
 
-def _limits(guides: NDArray[np.float32], drawing: Drawing, config: AdaptConfig) -> KinematicLimits | None:
+def _limits(guides: NDArray[np.float32], drawing: Drawing, widen: float) -> KinematicLimits | None:
     """What samples have to stay within; None if the settings or the skeleton have no limits."""
-    if config.plausible == 0 or not drawing.skeleton.bones:
+    if widen == 0 or not drawing.skeleton.bones:
         return None
-    return KinematicLimits.from_reference(guides, drawing.skeleton, tail=0.0, widen=config.plausible)
+    return KinematicLimits.from_reference(guides, drawing.skeleton, tail=0.0, widen=widen)
 
 
 def _prepare(
@@ -222,7 +223,7 @@ def _prepare(
 ) -> tuple[NDArray[np.float32], Tensor, Transfer, KinematicLimits | None, dict[str, Any]]:
     """(T u T*, a code for each pose, the tau to begin with, limits of samples, what is logged of it)."""
     guides = guide_poses(framed, drawing, config)
-    limits = _limits(guides, drawing, config)
+    limits = _limits(guides, drawing, config.plausible)
     layers = config.layers or tuple(range(1, generator.num_layers + 1))
     if config.start == "identity":
         mixes = mixed_poses(guides, drawing, config, progress)
@@ -257,27 +258,30 @@ def _prepare(
         stop.check("nothing was written")
 
     shares: list[float] = []
+    widened = config.plausible
 
     def kept(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
-        nonlocal limits
+        nonlocal limits, widened
         whole = drawing.reframed(drawn)
-        if limits is None:
-            return whole
-        good = ~limits.violated(whole)
-        shares.append(round(float(good.mean()), 3))
-        if shares[-1] >= _LEAST_PLAUSIBLE:
-            return whole[good]
-        progress.message(
-            f"only {shares[-1]:.0%} of what is drawn stays within the guide poses' ranges of bones and joint angles, "
-            "so nothing is rejected: more guide poses, or a larger plausible, would widen them"
-        )
-        limits = None
+        while limits is not None:
+            good = ~limits.violated(whole)
+            if good.mean() >= _LEAST_PLAUSIBLE:
+                shares.append(round(float(good.mean()), 3))
+                return whole[good]
+            widened *= _WIDER
+            limits = _limits(guides, drawing, widened) if widened < _WIDEST else None
         return whole
 
     transfer, codes = solver.fit(
         poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
     )
     progress.advance(config.rounds + 2)
+    if widened > config.plausible:
+        outcome = "nothing is rejected" if limits is None else f"these are widened by {widened:.2f} instead"
+        progress.message(
+            f"less than {_LEAST_PLAUSIBLE:.0%} of what is drawn stays within the guide poses' ranges of bones and "
+            f"joint angles widened by {config.plausible}: {outcome}; more guide poses would widen them"
+        )
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not distances[-1] < before:
         progress.message(
@@ -290,6 +294,7 @@ def _prepare(
         "fd_of_source": before,
         "fd_to_training_poses": distances,
         "plausible": shares,
+        "widened": None if limits is None else round(widened, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
     }
     return poses, codes, transfer, limits, found
