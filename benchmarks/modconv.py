@@ -49,7 +49,7 @@ of the map and trim thresholds to 1 GiB, a separate run) the reference takes 0.5
 flexpose the same as before, and the ratios become 3.5 x in bfloat16 and 2.3 x in float32.
 
 torch.compile of the reference, layer by layer: `flexpose doctor --tune`, bfloat16, batch 8, 128 channels, one thread,
-the fastest of five, in ms. It takes 39 s to compile the nine layers, and wins by 7% at one of them; with the table made,
+the fastest of five, in ms. It takes 39 s to compile the nine, and wins by 7% at one of them; with the table made,
 `auto` takes it there.
 
 | layer | reference | torch.compile of it | flexpose | compile / flexpose |
