@@ -232,9 +232,9 @@ def test_limits_that_leave_too_little_are_widened(
 
     monkeypatch.setattr(loop.KinematicLimits, "violated", violated)
     config = replace(CONFIG, plausible=0.35)
-    header = read_adapter(
-        adapt(tiny.target_poses(), config, tmp_path / "run", source=taught, progress=told)
-    )[1]
+    header = read_adapter(adapt(tiny.target_poses(), config, tmp_path / "run", source=taught, progress=told))[
+        1
+    ]
     assert header["limits"] == met[1].to_dict()
     assert met[1].ratio_high[0] > met[0].ratio_high[0]
     (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from flexpose.drawing import Drawing
-from flexpose.pretrain.data import PoseBatches, holdout_split, images_to_tensor, step_seed
-from flexpose.skeleton import load_skeleton
+from flexpose.errors import UsageError
+from flexpose.poses import PoseSet
+from flexpose.pretrain.data import (
+    PoseBatches,
+    drawn_skeleton,
+    holdout_split,
+    images_to_tensor,
+    step_seed,
+)
+from flexpose.skeleton import Skeleton, load_skeleton
 
 BODY = load_skeleton("body13")
 DRAWING = Drawing(BODY, 16)
@@ -146,3 +154,21 @@ def test_seeds_of_steps_differ() -> None:
     assert len(seeds) == 5 * len(places)
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert len({step_seed(0, 1, step) for step in range(2000)}) == 2000
+
+
+@pytest.mark.parametrize(
+    ("own", "drawn"), [("body13", "body13"), ("coco17", "body13"), ("face68", "face68"), ("hand21", "hand21")]
+)
+def test_people_are_drawn_with_body13_and_others_with_their_own_skeleton(own: str, drawn: str) -> None:
+    skeleton = load_skeleton(own)
+    poses = PoseSet(np.zeros((1, skeleton.num_keypoints, 2)), skeleton=skeleton)
+    assert drawn_skeleton("auto", poses).fingerprint == load_skeleton(drawn).fingerprint
+    assert drawn_skeleton("coco17", poses).name == "coco17"
+    with pytest.raises(UsageError, match="no-such"):
+        drawn_skeleton("no-such", poses)
+
+
+def test_a_skeleton_of_ones_own_is_drawn_as_it_is() -> None:
+    own = Skeleton.from_toml(load_skeleton("hand21").to_toml().replace("hand21", "glove"))
+    poses = PoseSet(np.zeros((1, 21, 2)), skeleton=own)
+    assert drawn_skeleton("auto", poses) is own

@@ -32,9 +32,8 @@ from ..drawing import Drawing
 from ..errors import ConfigError, DataError, UsageError
 from ..models.regressor import Regressor, RegressorConfig
 from ..runs import Progress
-from ..skeleton import load_skeleton
 from .augment import stretch_and_turn
-from .data import PoseBatches, holdout_split, images_to_tensor, step_seed
+from .data import PoseBatches, drawn_skeleton, holdout_split, images_to_tensor, step_seed
 from .files import load_beta, load_generator, save_beta
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ __all__ = ["BETA_PRESETS", "BetaConfig", "read_images", "reread_poses", "train_b
 class BetaConfig:
     """Training of beta. The drawing's settings count only where the run folder holds no generator."""
 
-    skeleton: str = "body13"
+    skeleton: str = "auto"  # as for `pretrain`
     size_px: int = 64
     line_width_px: float = 2.0
     joint_radius_px: float = 2.0
@@ -85,7 +84,7 @@ class BetaConfig:
 BETA_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"size_px": 32, "width": 16, "steps": 800, "batch": 64, "checkpoint_steps": 200},
     "cpu-hour": {"size_px": 64, "width": 32, "steps": 4000},
-    "body13-64": {"size_px": 64, "width": 32, "steps": 9000},
+    "body13-64": {"skeleton": "body13", "size_px": 64, "width": 32, "steps": 9000},
 }
 """Named settings of `flexpose train-beta --preset`, beside those of `pretrain`."""
 
@@ -194,7 +193,7 @@ def train_beta(
         drawing = load_generator(generator_file)[1]
     else:
         pen = (config.size_px, config.line_width_px, config.joint_radius_px, config.frame, config.margin)
-        drawing = Drawing(load_skeleton(config.skeleton), *pen)
+        drawing = Drawing(drawn_skeleton(config.skeleton, poses), *pen)
     source = drawing.framed(poses)
     shown, held = holdout_split(len(source), config.holdout, config.seed)
     batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)

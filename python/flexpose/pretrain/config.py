@@ -21,7 +21,8 @@ class PretrainConfig:
     draws for the generator to learn from. The time of a schedule is the machine's affair; its result is not.
     """
 
-    skeleton: str = "body13"
+    # A name or a TOML file; "auto" is body13 where the poses have its joints, else the poses' own.
+    skeleton: str = "auto"
     size_px: int = 64
     line_width_px: float = 2.0
     joint_radius_px: float = 2.0
@@ -167,6 +168,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # The generator that ships with the package: two hours of one core in bfloat16, see benchmarks/results/pretrain.md.
     "body13-64": {
+        "skeleton": "body13",
         "size_px": 64,
         "z_dim": 64,
         "w_dim": 384,

@@ -8,17 +8,44 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..errors import UsageError
+from ..skeleton import joint_map, load_skeleton
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..drawing import Drawing
+    from ..poses import PoseSet
+    from ..skeleton import Skeleton
 
-__all__ = ["PoseBatches", "holdout_split", "images_to_tensor", "step_seed"]
+__all__ = ["PoseBatches", "drawn_skeleton", "holdout_split", "images_to_tensor", "step_seed"]
 
 
 def step_seed(seed: int, *indices: int) -> int:
     """A 63-bit seed for one place of a run: nothing needs to be carried from step to step, or over a resume."""
     return int(np.random.SeedSequence((seed, *indices)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def drawn_skeleton(name: str, poses: PoseSet) -> Skeleton:
+    """The skeleton that a source of these poses is drawn with.
+
+    Args:
+        name: a name, a TOML file, or "auto": body13, which the sources of people that come with the package have, where
+            the poses have its joints, else the poses' own.
+        poses: the source set.
+
+    Raises:
+        UsageError: there is no skeleton of that name.
+        DataError: the file is no skeleton.
+    """
+    if name != "auto":
+        return load_skeleton(name)
+    people = load_skeleton("body13")
+    try:
+        joint_map(poses.skeleton, people)
+    except UsageError:
+        return poses.skeleton
+    return people
 
 
 def holdout_split(count: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -31,9 +31,8 @@ from ..models import Discriminator, Generator
 from ..models.discriminator import group_size
 from ..raster import encode_png, image_grid
 from ..runs import Progress, RunFolder
-from ..skeleton import load_skeleton
 from .code import PoseCode
-from .data import PoseBatches, holdout_split, step_seed
+from .data import PoseBatches, drawn_skeleton, holdout_split, step_seed
 from .files import load_beta, save_generator
 from .lessons import Lessons
 from .schedule import Schedule
@@ -288,7 +287,7 @@ def pretrain(
     progress = progress or Progress()
     world = world or World(device=find_device(device))
     drawing = Drawing(
-        load_skeleton(config.skeleton),
+        drawn_skeleton(config.skeleton, poses),
         config.size_px,
         config.line_width_px,
         config.joint_radius_px,
