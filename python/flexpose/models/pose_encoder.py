@@ -120,6 +120,6 @@ def _pose_layer(generator: Generator, size: int) -> tuple[int, Tensor]:
         if values[size] < _GAP * values[size - 1]:
             return number, right[:size]
     raise UsageError(
-        f"no layer of the source's mapping network has rank {size}: it was not trained by lessons, and its codes "
-        'tell no poses; adapt it with start="identity"'
+        f"no layer of the source's mapping network has rank {size}: it was not trained by lessons, or with a w_dim of "
+        f'{size} or less, and its codes tell no poses; adapt it with start="identity"'
     )

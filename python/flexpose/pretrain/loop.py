@@ -295,6 +295,12 @@ def pretrain(
         config.margin,
     )
     _check_shares(config, world)
+    numbers = 2 * drawing.skeleton.num_keypoints
+    if config.lessons and config.w_dim <= numbers:
+        progress.message(
+            f"w_dim should be above {numbers}, twice the keypoints, got {config.w_dim}: `adapt` will find no poses in "
+            "this source's codes, and has to start from the identity"
+        )
     source = drawing.framed(poses)
     shown, held = holdout_split(len(source), config.holdout, config.seed)
     batches = PoseBatches(source.normalized[shown], drawing, config.batch, config.seed, flips=config.flips)
