@@ -25,7 +25,7 @@ from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
 from flexpose.charts import Chart, Series, save_svg
 from flexpose.config import make_config
 from flexpose.evaluate import evaluate
-from flexpose.poses import PoseSet, read_poses, split_fewshot
+from flexpose.poses import read_dataset, read_poses, split_fewshot
 from flexpose.runs import versions
 from flexpose.sample import SampleConfig, sample
 from flexpose.zoo import DEFAULT, source_file
@@ -59,21 +59,9 @@ COLORS = ("#0072b2", *("#6b7178",) * 6, "#1c1d20")
 COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
 
 
-def target_poses(data: Path, name: str) -> PoseSet:
-    poses = read_poses(data / f"{name}.npz")
-    if name != "penn_action":
-        return poses
-    with np.load(data / f"{name}.npz", allow_pickle=False) as arrays:
-        box = arrays["bbox_xyxy"].astype(np.float64)
-    size = box[:, 2:] - box[:, :2]
-    low, high = (box[:, :2] - size / 2)[:, None], (box[:, 2:] + size / 2)[:, None]
-    inside = ((poses.keypoints >= low) & (poses.keypoints <= high)).all(axis=2)
-    return poses[(inside | (poses.visibility == 0)).all(axis=1)]
-
-
 def cell(given: argparse.Namespace, data: Path, name: str, draw: int, variant: str) -> dict[str, Any]:
     """Adapt, sample and evaluate once."""
-    target = target_poses(data, name)
+    target = read_dataset(name, data)
     split = split_fewshot(target, seed=draw, **TARGETS[name])
     shots = target[split.shots]
     config = make_config(AdaptConfig, {**VARIANTS[variant], "seed": draw})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from flexpose.errors import UsageError
+from flexpose.errors import DataError, UsageError
 from flexpose.poses import dataset_file, list_datasets, read_dataset, synth_poses, write_poses
 from flexpose.skeleton import load_skeleton
 
@@ -65,6 +65,15 @@ def test_npz_of_the_free_sets(tmp_path):
         len(read_dataset("penn_action", tmp_path, "train")),
         len(read_dataset("penn_action", tmp_path)),
     ) == (3, 4)
+    box = np.concatenate([penn["keypoints"].min(1), penn["keypoints"].max(1)], axis=1)
+    penn["keypoints"][2, 4] = box[2, 2:] * 10
+    np.savez(tmp_path / "penn_action.npz", **penn, bbox_xyxy=box)
+    np.testing.assert_array_equal(
+        read_dataset("penn_action", tmp_path).keypoints, penn["keypoints"][[0, 1, 3]]
+    )
+    np.savez(tmp_path / "penn_action.npz", **penn, bbox_xyxy=box[:2])
+    with pytest.raises(DataError, match=r"bbox_xyxy: must be \[4, 4\], got \[2, 4\]"):
+        read_dataset("penn_action", tmp_path)
 
 
 def test_lsp_halves(tmp_path):

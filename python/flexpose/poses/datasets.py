@@ -13,7 +13,7 @@ from flexpose.errors import DataError, UsageError
 from flexpose.poses.files import read_poses
 from flexpose.poses.formats.layouts import layout_of_folder, read_files
 from flexpose.poses.formats.npz_arrays import read_arrays, read_texts
-from flexpose.poses.formats.penn_action import is_training
+from flexpose.poses.formats.penn_action import in_reach, is_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -235,25 +235,38 @@ def read_dataset(name: str, data_root: str | PathLike[str], split: str | None = 
         split: one of the owner's parts. None: all (of COCO, whose parts are files of their own, ``train``).
 
     Returns:
-        Its poses, with its own skeleton.
+        Its poses, with its own skeleton; of Penn Action those in which no joint was lost.
 
     Raises:
         UsageError: see ``dataset_file``; the files do not tell what belongs to the part.
         DataError: a file holds what it must not.
     """
     path = dataset_file(name, data_root, split)
-    if split is None or path.name in {place.format(split) for place in _part_files(name)}:
-        return read_poses(path)
-    if not path.is_dir():
-        poses = read_poses(path)
-        return poses[_rows(path, len(poses), split)]
-    dataset = next(known for known in _DATASETS if known.name == name)
-    layout, files = layout_of_folder(path)
-    start, belongs = path.absolute().parent, dataset.splits[split]
-    chosen = [file for file in files if belongs(file, "/" + file.relative_to(start).as_posix())]
-    if not chosen:
-        raise UsageError(f"{path}: none of its {len(files)} files belongs to the part {split!r} of {name}")
-    return read_files(layout, chosen, path)
+    part = None if path.name in {place.format(split) for place in _part_files(name)} else split
+    if part is not None and path.is_dir():
+        dataset = next(known for known in _DATASETS if known.name == name)
+        layout, files = layout_of_folder(path)
+        start, belongs = path.absolute().parent, dataset.splits[part]
+        chosen = [file for file in files if belongs(file, "/" + file.relative_to(start).as_posix())]
+        if not chosen:
+            raise UsageError(f"{path}: none of its {len(files)} files belongs to the part {part!r} of {name}")
+        return read_files(layout, chosen, path)
+    poses = read_poses(path)
+    kept = np.zeros(len(poses), bool)
+    kept[slice(None) if part is None else _rows(path, len(poses), part)] = True
+    if name == "penn_action" and path.suffix == ".npz":
+        kept &= _in_reach(path, poses)
+    return poses if kept.all() else poses[kept]
+
+
+def _in_reach(path: Path, poses: PoseSet) -> NDArray[np.bool_]:
+    """Which poses of an npz file are in reach of their boxes; all, where it has none."""
+    box = read_arrays(path, ("bbox_xyxy",)).get("bbox_xyxy")
+    if box is None:
+        return np.ones(len(poses), bool)
+    if box.shape != (len(poses), 4):
+        raise DataError(f"must be [{len(poses)}, 4], got {list(box.shape)}", path=path, field="bbox_xyxy")
+    return in_reach(poses.keypoints, poses.visibility, box)
 
 
 def _part_files(name: str) -> list[str]:

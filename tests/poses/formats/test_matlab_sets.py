@@ -121,7 +121,7 @@ def write_penn(path, **changes):
         "y": x + 0.75,
         "visibility": np.ones((frames, 13), np.uint8),
         "train": np.array([[1]]),
-        "bbox": np.zeros((frames, 4)),
+        "bbox": np.tile([0.0, 0.0, 480.0, 270.0], (frames, 1)),
         "dimensions": np.array([[270, 480, frames]]),
         "nframes": np.array([[frames]]),
         **changes,
@@ -148,6 +148,29 @@ def test_penn_action(tmp_path):
     assert (poses.visibility == 2).sum() == 37
     body = map_joints(poses, load_skeleton("body13"))
     np.testing.assert_array_equal(body.keypoints[:, body.skeleton.index("left_ankle")][:, 0], x[:, 12])
+
+
+def test_frames_that_lost_a_joint_are_left_out(tmp_path):
+    box = np.array(
+        [[0, 0, 40, 40], [60, 60, 72, 73], [90, 90, 150, 150]]
+    )  # x is 10 to 22, 60 to 72, 110 to 122
+    assert len(read_poses_of(tmp_path, bbox=box)) == 3
+    visible = np.ones((3, 13), np.uint8)
+    x = 50.0 * np.arange(3)[:, None] + np.arange(13) + 10
+    x[1, 7] = 72 + 6.5  # half of the box's width, and a little
+    np.testing.assert_array_equal(read_poses_of(tmp_path, bbox=box, x=x).keypoints[:, 0, 0], [10, 110])
+    box[2] = 0  # nobody is where there is no box
+    assert len(read_poses_of(tmp_path, bbox=box, x=x)) == 1
+    box[2] = 90, 90, 150, 150
+    x[1, 7], visible[1, 7] = 0.5, 0  # not labelled at all
+    assert len(read_poses_of(tmp_path, bbox=box, x=x, y=np.where(x < 1, 0.5, x), visibility=visible)) == 3
+    with pytest.raises(DataError, match=r"bbox: must be \[3, 4\], got \[2, 4\]"):
+        read_poses_of(tmp_path, bbox=box[:2])
+
+
+def read_poses_of(tmp_path, **changes):
+    write_penn(tmp_path / "labels" / "0001.mat", **changes)
+    return read_poses(tmp_path / "labels" / "0001.mat")
 
 
 def test_penn_action_folder(tmp_path):
