@@ -152,6 +152,16 @@ def test_another_file_of_features_is_another_cell(
     assert len(counted) == 2
 
 
+def test_other_poses_of_a_target_are_another_cell(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1], draws=1)
+    for count in (60, 50, 60):
+        monkeypatch.setattr(module, "read_dataset", lambda *_, n=count: tiny.target_poses(n))
+        run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+    assert len(counted) == 2
+
+
 def test_a_line_that_was_cut_off_is_measured_again(
     source: Path, tmp_path: Path, counted: list[tuple[str, int]]
 ) -> None:

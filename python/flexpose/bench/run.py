@@ -39,8 +39,8 @@ class Cell:
     """One measured cell.
 
     Attributes:
-        key: what the cell is, and nothing of what came out: a hash of row, target, source (generator, beta, the
-            file of loss features), draw, seed and samples.
+        key: what the cell is, and nothing of what came out: a hash of row, target and its poses, source (generator,
+            beta, the file of loss features), draw, seed and samples.
         row: name of the row.
         target: name of the target.
         draw: seed of the choice of guide poses.
@@ -75,10 +75,12 @@ def _features(row: Row) -> dict[str, str]:
     return {} if vgg is None else {"features": vgg.hash}
 
 
-def _key(row: Row, target: Target, networks: Mapping[str, str], draw: int, seed: int, samples: int) -> str:
+def _key(
+    row: Row, target: Target, poses: str, networks: Mapping[str, str], draw: int, seed: int, samples: int
+) -> str:
     identity = {
         "row": {k: v for k, v in config_dict(row).items() if k not in {"name", "paper", "quick"}},
-        "target": config_dict(target),
+        "target": {**config_dict(target), "poses": poses},
         "networks": dict(networks),
         "draw": draw,
         "seed": seed,
@@ -119,12 +121,23 @@ class _Targets:
     def __init__(self, data_root: Path) -> None:
         self._root = data_root
         self._kept: dict[str, PoseSet] = {}
+        self._hashes: dict[str, str] = {}
+
+    def poses(self, name: str) -> PoseSet:
+        """All poses of a target."""
+        if name not in self._kept:
+            self._kept[name] = read_dataset(name, self._root)
+        return self._kept[name]
+
+    def hash(self, name: str) -> str:
+        """Content hash of a target."""
+        if name not in self._hashes:
+            self._hashes[name] = self.poses(name).content_hash()
+        return self._hashes[name]
 
     def split(self, target: Target, row: Row, draw: int) -> tuple[PoseSet, PoseSet]:
         """(guide poses, the rest)."""
-        if target.name not in self._kept:
-            self._kept[target.name] = read_dataset(target.name, self._root)
-        poses = self._kept[target.name]
+        poses = self.poses(target.name)
         if row.shots is None:
             split = split_fewshot(
                 poses, seed=draw, shots=target.shots, shots_per_label=target.shots_per_label
@@ -196,7 +209,8 @@ def run_grid(
     cells = []
     progress.start("bench", len(plan))
     for done, (row, target, draw, seed) in enumerate(plan, start=1):
-        key = _key(row, target, hashes[row.source] | features[row.name], draw, seed, grid.samples)
+        networks = hashes[row.source] | features[row.name]
+        key = _key(row, target, targets.hash(target.name), networks, draw, seed, grid.samples)
         if key not in known:
             run = folder / "runs" / key
             known[key] = _measure(
