@@ -24,6 +24,7 @@ from flexpose.sample import SampleConfig, latents, sample
 from .. import tiny
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CONFIG = AdaptConfig(mixed=300, plausible=0.0, dtype="float32")
@@ -144,14 +145,14 @@ def test_a_linear_change_of_styles_is_found(generator: Generator) -> None:
     assert transfer.layers == (3,)
 
 
-def test_rounds_make_up_for_what_a_linear_map_leaves(
-    generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
+def draws_what_is_asked(
+    solver: LeastSquares, monkeypatch: pytest.MonkeyPatch, drawn: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    """A solution that draws what was asked for too small and beside it: the rounds ask for more, step by step."""
-    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
-    wanted = np.random.default_rng(0).normal(0.1, 0.3, (400, 13, 2))
+    """Let the solution be what is asked for, and the pictures a function of that."""
 
     class Encoder:
+        noise = 0.0
+
         def encode(self, poses: np.ndarray) -> np.ndarray:
             return poses
 
@@ -161,10 +162,41 @@ def test_rounds_make_up_for_what_a_linear_map_leaves(
 
     solver.encoder = Encoder()  # type: ignore[assignment]
     monkeypatch.setattr(module, "solve_transfer", solve)
-    monkeypatch.setattr(LeastSquares, "_read", lambda _, codes, asked: 0.7 * asked + 0.05)
+    monkeypatch.setattr(LeastSquares, "_read", lambda _, codes, asked: drawn(asked))
+
+
+def test_rounds_that_ask_for_too_much_go_back(
+    generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator that draws noise where poses are too wide for it: the rounds come as near as it can."""
+    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0.0, 0.3, (400, 13, 2))
+
+    def drawn(asked: np.ndarray) -> np.ndarray:
+        return 0.7 * asked if asked.std() < 0.36 else rng.normal(0, 2, asked.shape)
+
+    draws_what_is_asked(solver, monkeypatch, drawn)
+    told: list[float] = []
+    asked, _ = solver.fit(
+        wanted, [1, 3], rounds=5, form="raw", framed=lambda poses: poses, report=told.append
+    )
+    assert max(told) > 10 * told[0]
+    assert frechet_distance(drawn(asked), wanted) == min(told) < 0.7 * told[0]  # type: ignore[arg-type]
+
+
+def test_rounds_make_up_for_what_a_linear_map_leaves(
+    generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A solution that draws what was asked for too small and beside it: the rounds ask for more, step by step."""
+    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
+    wanted = np.random.default_rng(0).normal(0.1, 0.3, (400, 13, 2))
+
+    draws_what_is_asked(solver, monkeypatch, lambda asked: 0.7 * asked + 0.05)
     told: list[float] = []
     options: dict[str, Any] = {"form": "raw", "framed": lambda poses: poses, "report": told.append}
     asked, codes = solver.fit(wanted, [1, 3], rounds=3, **options)
+    assert len(told) == 4
     assert len(torch.unique(codes, dim=0)) == 400
     np.testing.assert_array_less(np.array(told[1:]) / told[:-1], 0.35)
     assert told[0] == pytest.approx(frechet_distance(0.7 * wanted + 0.05, wanted))
@@ -184,7 +216,7 @@ def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
     assert header["facts"]["config"]["start"] == "least-squares"
     (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
     assert first["bank"] == 12 + 300
-    assert len(first["fd_to_training_poses"]) == 4
+    assert len(first["fd_to_training_poses"]) == 5
     again = adapt(shots, CONFIG, tmp_path / "again", source=taught)
     mine, theirs = load_file(file), load_file(again)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -214,7 +246,7 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     skeleton = tiny.target_poses().skeleton
     assert len(header["limits"]["ratio_low"]) == len(skeleton.bones)
     (first,) = tiny.stats(tmp_path / "b" / "adapt" / "stats.jsonl")
-    assert first["plausible"] == [0.666] * 4
+    assert first["plausible"] == [0.666] * 5
     assert first["bank"] == 12 + 300
 
 
@@ -239,7 +271,7 @@ def test_limits_that_leave_too_little_are_widened(
     assert met[1].ratio_high[0] > met[0].ratio_high[0]
     (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
     assert first["widened"] == 0.49
-    assert first["plausible"] == [1.0] * 4
+    assert first["plausible"] == [1.0] * 5
     assert any("these are widened by 0.49 instead" in text for text in told.messages)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexpose.errors import DataError, UsageError
-from flexpose.metrics import circular_wasserstein, wasserstein
+from flexpose.metrics import affine_transport, circular_wasserstein, wasserstein
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,3 +75,16 @@ def test_wrong_arguments_are_named(distance: object) -> None:
         distance([[1.0]], [1.0])  # type: ignore[operator]
     with pytest.raises(DataError, match="record 1: a"):
         distance([1.0, np.inf], [1.0])  # type: ignore[operator]
+
+
+def test_noise_leaves_directions_of_hardly_any_spread_alone() -> None:
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 1e-4])
+    a, b = rng.normal(size=(2, 4000, 2)) * scale
+    b = b * [2.0, 30.0] + [1.0, 0.0]
+    plain, calm = affine_transport(a, b), affine_transport(a, b, noise=1e-4)
+    assert plain.matrix[1, 1] == pytest.approx(30, rel=0.1)
+    assert calm.matrix[1, 1] == pytest.approx(1, rel=0.1)
+    assert calm.matrix[0, 0] == pytest.approx(plain.matrix[0, 0], rel=1e-3)
+    with pytest.raises(UsageError, match="noise must be at least 0, got -1"):
+        affine_transport(a, b, noise=-1)

@@ -121,22 +121,36 @@ class LeastSquares:
             poses: [count, K, 2], what the adapted generator shall draw.
             layers: the free layers, numbered from 1.
             form: how tau is stored.
-            rounds: how often the drawn poses' mean and covariance are compared with those of `poses`.
+            rounds: how often what is asked for is corrected by the drawn poses' mean and covariance.
             framed: puts drawn poses into the frames that they would have as data.
-            report: told the Frechet distance that each round finds between drawn poses and `poses`.
+            report: told the Frechet distance between drawn poses and `poses`, before the first round and after each.
 
         Returns:
-            tau, and the code [count, w_dim] that answers for each pose.
+            tau, that of the least distance, and the code [count, w_dim] that answers for each pose.
 
         Raises:
             DataError: no finite solution, or pictures without numbers.
         """
         codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
         asked = np.asarray(poses, np.float64)
-        transfer = solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)
-        for _ in range(rounds):
+        if rounds == 0:
+            return self._solved(codes, asked, layers, form), codes
+        best: Transfer | None = None
+        least, base, step = np.inf, asked, _CORRECTION
+        for _ in range(rounds + 1):
+            transfer = self._solved(codes, asked, layers, form)
             drawn = framed(self._read(self._check, transfer))
-            report(frechet_distance(drawn, poses))
-            asked = asked + _CORRECTION * (affine_transport(drawn, poses)(asked) - asked)
-            transfer = solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)
-        return transfer, codes
+            distance = frechet_distance(drawn, poses)
+            report(distance)
+            if best is None or distance < least:
+                best, least, base = transfer, distance, asked
+                towards = affine_transport(drawn, poses, noise=self.encoder.noise)(asked)
+            else:  # too far: what is asked for is beyond what the generator can draw
+                step /= 2
+            asked = base + step * (towards - base)
+        return transfer if best is None else best, codes
+
+    def _solved(
+        self, codes: Tensor, asked: NDArray[np.float64], layers: Sequence[int], form: TransferForm
+    ) -> Transfer:
+        return solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)

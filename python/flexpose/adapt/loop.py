@@ -230,7 +230,7 @@ def _prepare(
         poses = joined_poses(guides, mixes)
         codes = paired_codes(generator, beta, guides, poses, mixes, config, dtype)
         return poses, codes, Transfer.for_generator(generator, layers, form=config.form), None, {}
-    progress.start("solve", config.rounds + 2)
+    progress.start("solve", config.rounds + 3)
     solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
     progress.advance(1)
     source_poses = drawing.reframed(solver.poses)
@@ -275,7 +275,7 @@ def _prepare(
     transfer, codes = solver.fit(
         poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
     )
-    progress.advance(config.rounds + 2)
+    progress.advance(config.rounds + 3)
     if widened > config.plausible:
         outcome = "nothing is rejected" if limits is None else f"these are widened by {widened:.2f} instead"
         progress.message(
@@ -283,9 +283,9 @@ def _prepare(
             f"joint angles widened by {config.plausible}: {outcome}; more guide poses would widen them"
         )
     before = round(frechet_distance(source_poses, poses), 5)
-    if distances and not distances[-1] < before:
+    if distances and not min(distances) < before:
         progress.message(
-            f"the adapted generator draws no nearer to the guide poses (Frechet distance {distances[-1]:.3f}) than "
+            f"the adapted generator draws no nearer to the guide poses (Frechet distance {min(distances):.3f}) than "
             f"the source as it is ({before:.3f}): the source may be too weak for the least squares; "
             'start="identity" with iterations adapts it by gradient descent'
         )

@@ -121,7 +121,7 @@ class AffineTransport:
         return rows.reshape(array.shape)
 
 
-def affine_transport(a: ArrayLike, b: ArrayLike) -> AffineTransport:
+def affine_transport(a: ArrayLike, b: ArrayLike, *, noise: float = 0.0) -> AffineTransport:
     """The affine map that carries the mean and covariance of one set to those of another.
 
     Between normal distributions it is the optimal transport: A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2 with the
@@ -130,20 +130,24 @@ def affine_transport(a: ArrayLike, b: ArrayLike) -> AffineTransport:
     Args:
         a: [N, K, 2] or [N, D], N >= 2, what is moved.
         b: [M, K, 2] or [M, D], M >= 2, where it goes.
+        noise: variance added to every direction of both: what varies less is hardly stretched or shrunk.
 
     Raises:
-        UsageError: wrong shape, fewer than 2 rows, different numbers of columns.
+        UsageError: wrong shape, negative noise, fewer than 2 rows, different numbers of columns.
         DataError: a value is not finite.
 
     Source: Olkin and Pukelsheim 1982, "The distance between two random vectors with given dispersion
         matrices".
     """
     rows_a, rows_b = (np.asarray(rows, np.float64) for rows in as_row_pair(a, b, ("a", "b"), min_rows=2))
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows_a, rowvar=False)))
+    if not noise >= 0:
+        raise UsageError(f"noise must be at least 0, got {noise}")
+    floor = noise * np.eye(rows_a.shape[1])
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows_a, rowvar=False)) + floor)
     root = np.sqrt(np.maximum(values, 0.0))
     inverse = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(root, 1e-300), 0.0)
     half = (vectors * root) @ vectors.T
     unhalf = (vectors * inverse) @ vectors.T
-    inner_values, inner = np.linalg.eigh(half @ np.cov(rows_b, rowvar=False) @ half)
+    inner_values, inner = np.linalg.eigh(half @ (np.cov(rows_b, rowvar=False) + floor) @ half)
     matrix = unhalf @ ((inner * np.sqrt(np.maximum(inner_values, 0.0))) @ inner.T) @ unhalf
     return AffineTransport(rows_a.mean(axis=0), matrix, rows_b.mean(axis=0))

@@ -40,6 +40,7 @@ class PoseEncoder:
         offset: [2 K].
         center: [2 K], the layer's mean numbers.
         gain: [2 K, 2 K], from coordinates to the layer's most likely numbers, both from their means.
+        noise: variance of a coordinate that is read about the one that is meant, frame units squared.
     """
 
     generator: Generator
@@ -49,6 +50,7 @@ class PoseEncoder:
     offset: NDArray[np.float64]
     center: NDArray[np.float64]
     gain: NDArray[np.float64]
+    noise: float
 
     @classmethod
     def fit(cls, generator: Generator, z: Tensor, poses: NDArray[np.floating]) -> PoseEncoder:
@@ -74,11 +76,11 @@ class PoseEncoder:
         matrix, offset = fitted[:-1].T, fitted[-1]
         # The inverse as a linear Gaussian model has it: where the source hardly varies, a pose says more of how
         # it was read than of its code, and the plain inverse would leave all that the generator has ever seen.
-        noise = np.square(read - known @ fitted).mean()
+        noise = float(np.square(read - known @ fitted).mean())
         spread = np.cov(code.T) @ matrix.T
         evidence = matrix @ spread + max(noise, _LEAST_NOISE) * np.eye(size)
         gain = np.linalg.solve(evidence, spread.T).T
-        return cls(generator, layer, take, matrix, offset, code.mean(0), gain)
+        return cls(generator, layer, take, matrix, offset, code.mean(0), gain, noise)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> NDArray[np.float64]:
