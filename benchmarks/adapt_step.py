@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from flexpose._atomic import atomic_write
 from flexpose.models import Discriminator, Generator, Prefix, Transfer
 from flexpose.models.discriminator import _minibatch_std
-from flexpose.ops import upfirdn2d
+from flexpose.ops import upfirdn2d_ref
 from flexpose.runs import versions
 from harness import RESULTS, Comparison, Suite, machine
 from modconv import SIZES, by_reference, generator, table_of
@@ -118,7 +118,7 @@ def plain_convolution(layer: EqualConv2d, x: Tensor, gain: float = 1.0) -> Tenso
     weight = layer.weight * layer.weight_gain
     pad = weight.shape[2] // 2
     if layer.down == 2:
-        x = upfirdn2d(x, padding=(pad + 1, pad + 1)) if pad else upfirdn2d(x, down=2, padding=(1, 1))
+        x = upfirdn2d_ref(x, padding=(pad + 1, pad + 1)) if pad else upfirdn2d_ref(x, down=2, padding=(1, 1))
         x = F.conv2d(x, weight, layer.bias, stride=2 if pad else 1)
     else:
         x = F.conv2d(x, weight, layer.bias, padding=pad)
