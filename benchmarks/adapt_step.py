@@ -54,10 +54,10 @@ processor bfloat16 is twice as fast as float32 and not 6 to 10 x, as where the g
 layer 5 free the backward pass also runs through two more upsampling layers, whose gradients stay with
 oneDNN; that case was not profiled.
 
-A training step in bfloat16, by turns with commit c4cff7d, where autograd differentiated the filter and oneDNN
+A training step in bfloat16, by turns with commit 2c351e5, where autograd differentiated the filter and oneDNN
 made all weight gradients (CPU seconds, the least of six steps, both processes on a busy machine):
 
-| | c4cff7d | with `bias_act`, `upfirdn2d` and `weight_gradient` | |
+| | 2c351e5 | with `bias_act`, `upfirdn2d` and `weight_gradient` | |
 | --- | --- | --- | --- |
 | without R1 | 2.05 | 1.83 | 1.12 x |
 | with R1 | 3.66 | 2.70 | 1.36 x |
@@ -72,7 +72,7 @@ Parts of it at 64 px, 128 channels, 16 pictures (CPU ms, the least of five):
 
 The double backward of the halving, 0.4 s of a step with R1, was a convolution for each channel; it is the filter
 once more now. What is left of a step without R1 in bfloat16: minimal filtering forwards and back 36 %, strided and
-transposed convolutions, which stay with oneDNN and run at the processor's peak, 25 %, weight gradients 16 %, sums,
+transposed convolutions, which stay with oneDNN and run near the processor's peak, 25 %, weight gradients 16 %, sums,
 products and activations over the whole batch 11 %, the filter 6 %, 1x1 convolutions 3 %. About 0.17 s do not depend
 on the batch: transformed kernels, Adam, calls of small operators.
 
