@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from flexpose._atomic import atomic_write
 from flexpose.models import Discriminator, Generator, Prefix, Transfer
 from flexpose.models.discriminator import _minibatch_std
-from flexpose.ops import upfirdn2d
+from flexpose.ops import upfirdn2d_ref
 from flexpose.runs import versions
 from harness import RESULTS, Comparison, Suite, machine
 from modconv import SIZES, by_reference, generator, table_of
@@ -54,10 +54,33 @@ processor bfloat16 is twice as fast as float32 and not 6 to 10 x, as where the g
 layer 5 free the backward pass also runs through two more upsampling layers, whose gradients stay with
 oneDNN; that case was not profiled.
 
-Of a training step without R1 in bfloat16 (2.7 s under the profiler) oneDNN's convolution backward, mostly
-weight gradients, takes 0.76 s, minimal filtering 0.73 s, and most of the rest are elementwise passes and
-copies over the whole batch. Neither minimal filtering of the weight gradient nor a fused backward of the
-activation is written."""
+A training step in bfloat16, by turns with commit 2c351e5, where autograd differentiated the filter and oneDNN
+made all weight gradients (CPU seconds, the least of six steps, both processes on a busy machine):
+
+| | 2c351e5 | with `bias_act`, `upfirdn2d` and `weight_gradient` | |
+| --- | --- | --- | --- |
+| without R1 | 2.05 | 1.83 | 1.12 x |
+| with R1 | 3.66 | 2.70 | 1.36 x |
+
+Parts of it at 64 px, 128 channels, 16 pictures (CPU ms, the least of five):
+
+| | bfloat16: before | now | float32: before | now |
+| --- | --- | --- | --- | --- |
+| gradient of a 3x3 weight | 92 | 64 | 217 | 77 |
+| halving filter | 4.6 | 2.9 | 8.0 | 4.6 |
+| doubling filter | 17 | 4.5 | 89 | 20 |
+
+The double backward of the halving, 0.4 s of a step with R1, was a convolution for each channel; it is the filter
+once more now. What is left of a step without R1 in bfloat16: minimal filtering forwards and back 36 %, strided and
+transposed convolutions, which stay with oneDNN and run near the processor's peak, 25 %, weight gradients 16 %, sums,
+products and activations over the whole batch 11 %, the filter 6 %, 1x1 convolutions 3 %. About 0.17 s do not depend
+on the batch: transformed kernels, Adam, calls of small operators.
+
+8 x needs 1.05 s. If every product ran at the processor's peak (234 GFLOP/s in bfloat16), with 2.25 times fewer of
+them in the 3x3 convolutions of stride 1, the 3x3 convolutions alone would take 0.91 s. Larger tiles in bfloat16 would
+multiply less, but err three times as much (1.2 against 0.4 % of a result). What could still be won: minimal
+filtering of the strided convolutions by their phases (1.65 times fewer products), and sums over pictures in the
+passes that make them."""
 
 
 def feature_net(dtype: torch.dtype, device: torch.device) -> nn.Module:
@@ -118,7 +141,7 @@ def plain_convolution(layer: EqualConv2d, x: Tensor, gain: float = 1.0) -> Tenso
     weight = layer.weight * layer.weight_gain
     pad = weight.shape[2] // 2
     if layer.down == 2:
-        x = upfirdn2d(x, padding=(pad + 1, pad + 1)) if pad else upfirdn2d(x, down=2, padding=(1, 1))
+        x = upfirdn2d_ref(x, padding=(pad + 1, pad + 1)) if pad else upfirdn2d_ref(x, down=2, padding=(1, 1))
         x = F.conv2d(x, weight, layer.bias, stride=2 if pad else 1)
     else:
         x = F.conv2d(x, weight, layer.bias, padding=pad)

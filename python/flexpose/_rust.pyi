@@ -1,6 +1,6 @@
 """The native module: private, wrapped by the public modules, which check dtypes and shapes first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ __all__ = [
     "draw_openpose",
     "encode_png",
     "estimate_shards",
+    "filter",
     "finish_shards",
     "hash_file",
     "hash_poses",
@@ -28,6 +29,7 @@ __all__ = [
     "read_dataset",
     "read_keypoint_shard",
     "verify_shards",
+    "weight_gradient",
     "write_coco",
     "write_shards",
     "write_tar",
@@ -64,6 +66,33 @@ def convolve(
     slope: float,
     gain: float,
     clamp: float,
+    workers: int | None,
+    level: str | None = None,
+) -> None: ...
+def filter(
+    x: NDArray[np.float32] | NDArray[np.uint16],
+    post: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    out: NDArray[np.float32] | NDArray[np.uint16],
+    *,
+    taps: Sequence[float],
+    up: int,
+    down: int,
+    before: int,
+    slope: float,
+    gain: float,
+    clamp: float,
+    workers: int | None,
+    level: str | None = None,
+) -> None: ...
+def weight_gradient(
+    x: NDArray[np.float32] | NDArray[np.uint16],
+    gradient: NDArray[np.float32] | NDArray[np.uint16],
+    pre: NDArray[np.float32],
+    post: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
     workers: int | None,
     level: str | None = None,
 ) -> None: ...

@@ -7,7 +7,7 @@ import torch
 
 from flexpose import cuda
 from flexpose.cuda.ptxas import kernel_name
-from flexpose.ops import upfirdn2d
+from flexpose.ops import bias_act, bias_act_ref, upfirdn2d, upfirdn2d_ref
 
 
 def test_modulated_convolution_and_its_gradients(emulated, parity, case, dtype):
@@ -157,6 +157,28 @@ def test_the_filter_is_its_own_adjoint(emulated):
         turned = cuda.filter_and_activate(g, up=down, down=up, padding=(3 - before, after), gain=up * up)
         assert turned.shape == x.shape
         assert torch.allclose((y * g).sum(), (x * turned).sum())
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "padding"), [(1, 1, (2, 2)), (2, 1, (2, 1)), (1, 2, (1, 1)), (2, 2, (3, 0))]
+)
+def test_operators_of_training_on_the_kernels_are_the_definition(emulated, monkeypatch, up, down, padding):
+    """Results, gradients and the gradients of these, where nothing but the kernels computes; one side is odd."""
+    import sys
+
+    for module in ("bias_act", "upfirdn"):
+        monkeypatch.setattr(sys.modules[f"flexpose.ops.{module}"], "plain_choice", lambda x: "cuda")
+        monkeypatch.setattr(sys.modules[f"flexpose.ops.{module}"], "cuda_kernels", lambda: cuda)
+    found = []
+    for filtered, act in ((upfirdn2d, bias_act), (upfirdn2d_ref, bias_act_ref)):
+        random = torch.Generator().manual_seed(0)
+        x = torch.randn(2, 5, 6, 9, dtype=torch.float64, generator=random).requires_grad_()
+        bias = torch.randn(5, dtype=torch.float64, generator=random).requires_grad_()
+        y = act(filtered(x, up=up, down=down, padding=padding), bias, clamp=1.5)
+        once = torch.autograd.grad(y.pow(3).sum(), [x, bias], create_graph=True)
+        twice = torch.autograd.grad(once[0].square().sum(), [x, bias])
+        found.append([t.detach() for t in (y, *once, *twice)])
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("activation", ["linear", "lrelu"])

@@ -48,6 +48,50 @@ def test_convolution(kernel: int, gain: float, activate: bool) -> None:
     torch.testing.assert_close(layer(x, gain=gain), expected, rtol=1e-5, atol=1e-5)
 
 
+def plainly(layer: EqualConv2d, x: torch.Tensor, gain: float) -> torch.Tensor:
+    """The layer in torch's operators: filter, convolution, activation, one after the other."""
+    kernel = layer.weight.shape[2]
+    pad = kernel // 2
+    weight, bias = layer.weight / math.sqrt(layer.weight.shape[1] * kernel**2), layer.bias
+    if layer.down == 1:
+        y = F.conv2d(x, weight, bias, padding=pad)
+    else:
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype) / 8
+        fir = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+        x = F.conv2d(x, fir, padding=1 + pad, groups=x.shape[1])
+        y = F.conv2d(x if pad else x[:, :, ::2, ::2], weight, bias, stride=2 if pad else 1)
+    return (lrelu(y) if layer.activate else y) * gain
+
+
+@pytest.mark.parametrize(("kernel", "down"), [(1, 1), (3, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize(("activate", "bias"), [(True, True), (False, False), (False, True)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("size", [(8, 8), (9, 12)])
+def test_a_layer_and_its_gradients_are_those_of_its_formula(
+    kernel: int,
+    down: int,
+    activate: bool,
+    bias: bool,
+    dtype: torch.dtype,
+    tolerance: float,
+    size: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    layer = EqualConv2d(32, 32, kernel, down=down, activate=activate, bias=bias).to(dtype)
+    if layer.bias is not None:
+        torch.nn.init.normal_(layer.bias)
+    x = torch.randn(3, 32, *size, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    found = []
+    for run in (layer, lambda x, gain: plainly(layer, x, gain)):
+        y = run(x, gain=math.sqrt(0.5))
+        first = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()], create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), layer.weight)
+        found.append([t.detach() for t in (y, *first, *second)])
+    for a, b in zip(*found, strict=True):
+        # float32 sums of hundreds of terms are compared by their norm.
+        assert (a - b).norm() <= (tolerance if dtype == torch.float64 else 4 * tolerance) * b.norm()
+
+
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_halving_keeps_the_place(kernel: int) -> None:
     """Main path and skip must look at the same spot: output p stands for the input about 2 p + 1/2."""

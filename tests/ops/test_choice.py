@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,18 @@ import pytest
 import torch
 
 from flexpose.errors import ConfigError, DeviceError
-from flexpose.ops import choice, measure, modulated_conv2d, modulated_conv2d_ref, set_backend, tuning
+from flexpose.ops import (
+    bias_act,
+    bias_act_ref,
+    choice,
+    measure,
+    modulated_conv2d,
+    modulated_conv2d_ref,
+    set_backend,
+    tuning,
+    upfirdn2d,
+    upfirdn2d_ref,
+)
 from flexpose.ops.tuning import Table
 
 if TYPE_CHECKING:
@@ -143,6 +155,73 @@ def test_auto_on_a_gpu_asks_the_kernel(supported: bool, name: str, monkeypatch: 
     else:
         with pytest.raises(DeviceError, match="no kernel for x"):
             choice.chosen(OnGpu(), WEIGHT, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda"])
+def test_operators_without_a_weight_run_on_the_card(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the CPU that say they are on a card, and kernels that write down what they are asked."""
+    calls: list[dict[str, Any]] = []
+
+    def filter_and_activate(x: torch.Tensor, **options: Any) -> torch.Tensor:
+        calls.append(options)
+        if options.get("filtered", True):
+            return upfirdn2d_ref(x, **options | {"gain": options["gain"] / options["up"] ** 2})
+        assert x.ndim == 4
+        rest = {key: options[key] for key in ("bias", "activation", "clamp")}
+        return bias_act_ref(x, gain=options["activation_gain"], **rest)
+
+    def gradient(g: torch.Tensor, y: torch.Tensor, **options: Any) -> torch.Tensor:
+        calls.append(options)
+        return g * torch.where(y > 0, 1.0, 0.2) * options["gain"] * (y.abs() < options["clamp"])
+
+    fake_cuda(
+        monkeypatch,
+        available=lambda: (True, "an H100"),
+        filter_and_activate=filter_and_activate,
+        activation_gradient=gradient,
+    )
+    assert choice.plain_choice(OnGpu()) == "cuda"  # type: ignore[arg-type]
+    monkeypatch.setattr(choice, "_asked", asked)
+    assert choice.plain_choice(OnGpu()) == "cuda"  # type: ignore[arg-type]
+    for module in ("bias_act", "upfirdn"):
+        monkeypatch.setattr(sys.modules[f"flexpose.ops.{module}"], "plain_choice", lambda x: "cuda")
+    x, bias = X.clone().requires_grad_(), torch.randn(4, requires_grad=True)
+    for shape in ((2, 4, 5, 6), (10, 4), (2, 4, 15)):
+        given = x.reshape(-1)[: math.prod(shape)].reshape(shape)
+        found = torch.autograd.grad(bias_act(given, bias, clamp=1.0).pow(3).sum(), [x, bias])
+        wanted = torch.autograd.grad(bias_act_ref(given, bias, clamp=1.0).pow(3).sum(), [x, bias])
+        torch.testing.assert_close(found, wanted)
+    for up, down in ((1, 1), (2, 1), (1, 2)):
+        found, wanted = (
+            torch.autograd.grad(op(x, up=up, down=down, padding=(2, 1)).pow(3).sum(), x)
+            for op in (upfirdn2d, upfirdn2d_ref)
+        )
+        torch.testing.assert_close(found, wanted)
+    assert len(calls) == 3 * 2 + 3 * 2
+
+
+def test_operators_without_a_weight_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("reference", "cpu"):
+        monkeypatch.setattr(choice, "_asked", name)
+        assert choice.plain_choice(X) == name
+    monkeypatch.setattr(choice, "_asked", "cpu")
+    with pytest.raises(DeviceError, match="'cpu' cannot run: x is on cuda:0"):
+        choice.plain_choice(OnGpu())  # type: ignore[arg-type]
+    monkeypatch.setattr(choice, "_asked", "auto")
+    monkeypatch.setattr(choice, "_cuda_module", lambda: (None, "none"))
+    choice.candidates.cache_clear()
+    assert choice.plain_choice(OnGpu()) == "reference"  # type: ignore[arg-type]
+    monkeypatch.setattr(choice, "_asked", "cuda")
+    for op in (bias_act, upfirdn2d):
+        with pytest.raises(DeviceError, match="'cuda' cannot run: none"):
+            op(X)
+    monkeypatch.setattr(choice, "candidates", lambda: {"cuda": choice.Candidate(True, "an H100")})
+    for op in (bias_act, upfirdn2d):
+        with pytest.raises(DeviceError, match="x is on cpu"):
+            op(X)
+    monkeypatch.setattr(choice, "candidates", lambda: {"compile": choice.Candidate(True, "")})
+    monkeypatch.setattr(choice, "_asked", "compile")
+    assert choice.plain_choice(X) == "reference"
 
 
 @pytest.mark.needs_cuda

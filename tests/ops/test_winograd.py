@@ -11,7 +11,8 @@ import torch
 from flexpose.models import Generator
 from flexpose.ops import modulated_conv2d, modulated_conv2d_ref, winograd
 from flexpose.ops.scaled_conv import scaled_conv2d
-from flexpose.ops.winograd import winograd_conv2d, winograd_suits
+from flexpose.ops.weight_gradient import weight_gradient
+from flexpose.ops.winograd import weight_gradient_suits, winograd_conv2d, winograd_suits
 
 SIZES = [(8, 8), (9, 11), (8, 13)]
 
@@ -40,7 +41,7 @@ def off(found: torch.Tensor, truth: torch.Tensor) -> float:
 @pytest.fixture(autouse=True)
 def _everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The portable instructions give the same, so the way is tested on every processor."""
-    monkeypatch.setattr(winograd, "_types", lambda: frozenset({torch.float32, torch.bfloat16}))
+    monkeypatch.setattr(winograd, "fast_types", lambda: frozenset({torch.float32, torch.bfloat16}))
 
 
 @pytest.mark.parametrize(("size", "up"), list(product(SIZES, [1, 2])))
@@ -151,3 +152,82 @@ def test_a_picture_does_not_depend_on_its_batch(dtype: torch.dtype, monkeypatch:
     assert off(sliced, whole.double()) < (1e-5 if dtype == torch.float32 else 1e-2)
     one = generator.synthesize([s[3:4] for s in styles], dtype=dtype)
     assert torch.equal(sliced[3:4], one)
+
+
+# --- the weight's gradient
+
+
+def made_of(dtype: torch.dtype, height: int, width: int) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    shapes = (3, 64, height, width), (3, 32, height, width), (3, 64), (3, 32)
+    x, gradient, pre, post = (torch.randn(s) for s in shapes)
+    return [x.to(dtype), gradient.to(dtype), pre, post]
+
+
+def weight_gradient_ref(
+    x: torch.Tensor, gradient: torch.Tensor, pre: torch.Tensor, post: torch.Tensor
+) -> torch.Tensor:
+    u, of_c = x * pre[:, :, None, None], gradient * post[:, :, None, None]
+    return torch.nn.grad.conv2d_weight(u, (of_c.shape[1], u.shape[1], 3, 3), of_c, padding=1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_weight_gradient_in_float32(size: tuple[int, int]) -> None:
+    given = made_of(torch.float32, *size)
+    assert weight_gradient_suits(given[0], 32)
+    truth = weight_gradient_ref(*(t.double() for t in given))
+    assert off(weight_gradient(*given), truth) < 4e-6
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_weight_gradient_in_bfloat16_errs_at_most_twice_as_much_as_plain_torch(size: tuple[int, int]) -> None:
+    given = made_of(torch.bfloat16, *size)
+    truth = weight_gradient_ref(*(t.double() for t in given))
+    plain = weight_gradient_ref(*(t.bfloat16() for t in given))
+    assert off(weight_gradient(*given), truth) < 2 * off(plain, truth)
+
+
+def test_weight_gradient_is_differentiated() -> None:
+    given = [t.requires_grad_() for t in made_of(torch.float32, 8, 9)]
+    wide = [t.detach().double().requires_grad_() for t in given]
+    found = torch.autograd.grad(weight_gradient(*given).pow(3).sum(), given)
+    wanted = torch.autograd.grad(weight_gradient_ref(*wide).pow(3).sum(), wide)
+    for a, b in zip(found, wanted, strict=True):
+        assert off(a, b) < 2e-5
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # opcheck's own
+def test_weight_gradient_opcheck() -> None:
+    given = tuple(t.requires_grad_() for t in made_of(torch.float32, 8, 9))
+    torch.library.opcheck(torch.ops.flexpose.weight_gradient.default, given)
+
+
+def test_who_is_sent_to_the_weight_gradient() -> None:
+    x = torch.zeros(1, 32, 8, 8)
+    assert weight_gradient_suits(x, 64)
+    assert not weight_gradient_suits(x, 48)
+    assert not weight_gradient_suits(x[:, :16], 64)
+    assert not weight_gradient_suits(x[:, :, 1:], 64), "small pictures"
+    assert not weight_gradient_suits(x.double(), 64)
+    assert not weight_gradient_suits(x.to("meta"), 64)
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_scaled_convolution_gives_every_gradient(adjoint: bool) -> None:
+    torch.manual_seed(0)
+    shapes = (2, 32, 8, 9), (64, 32, 3, 3), (2, 64 if adjoint else 32), (2, 32 if adjoint else 64)
+    given = [torch.randn(s) for s in shapes]
+    if adjoint:
+        given[0] = torch.randn(2, 64, 8, 9)
+
+    def ref(x: Any, weight: Any, pre: Any, post: Any) -> Any:
+        u = x * pre[:, :, None, None]
+        conv = torch.nn.functional.conv_transpose2d if adjoint else torch.nn.functional.conv2d
+        return conv(u, weight, padding=1) * post[:, :, None, None]
+
+    narrow = [t.clone().requires_grad_() for t in given]
+    wide = [t.double().requires_grad_() for t in given]
+    found = torch.autograd.grad(scaled_conv2d(*narrow, adjoint).pow(3).sum(), narrow)
+    wanted = torch.autograd.grad(ref(*wide).pow(3).sum(), wide)
+    for a, b in zip(found, wanted, strict=True):
+        assert off(a, b) < 2e-5

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..ops import modulated_conv2d, upfirdn2d
+from ..ops import bias_act, modulated_conv2d, upfirdn2d
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,8 +75,8 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """Convolve [N, in, H, W]; `gain` multiplies the result."""
-        # lrelu(y) * g = lrelu(y * g): activation gain and residual gain ride along in weight and bias.
         total = gain * (LRELU_GAIN if self.activate else 1.0)
+        activation: Literal["lrelu", "linear"] = "lrelu" if self.activate else "linear"
         kernel = self.weight.shape[2]
         if self.down == 1 and kernel == 3:
             # Constant styles without demodulation: one operator with everything in one pass where the CPU has it.
@@ -87,15 +87,18 @@ class EqualConv2d(nn.Module):
                 styles,
                 demodulate=False,
                 bias=self.bias,
-                activation="lrelu" if self.activate else "linear",
+                activation=activation,
                 gain=total,
             )
+        # lrelu(y) * g = lrelu(y * g): activation gain and residual gain ride along in weight and bias.
         weight = (self.weight * (self.weight_gain * total)).to(x.dtype)
-        bias = None if self.bias is None else (self.bias * total).to(x.dtype)
         if self.down == 1:
-            y = F.conv2d(x, weight, bias, padding=kernel // 2)
+            y = F.conv2d(x, weight, padding=kernel // 2)
         elif kernel == 1:
-            y = F.conv2d(upfirdn2d(x, down=self.down, padding=(1, 1)), weight, bias)
+            y = F.conv2d(upfirdn2d(x, down=self.down, padding=(1, 1)), weight)
         else:
-            y = F.conv2d(upfirdn2d(x, padding=(2, 2)), weight, bias, stride=self.down)
-        return F.leaky_relu(y, LRELU_SLOPE) if self.activate else y
+            y = F.conv2d(upfirdn2d(x, padding=(2, 2)), weight, stride=self.down)
+        if self.bias is None and not self.activate:
+            return y
+        bias = None if self.bias is None else self.bias * total
+        return bias_act(y, bias, activation=activation, gain=1.0)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import UsageError
-from ..ops import modulated_conv2d, upfirdn2d
-from .layers import LRELU_GAIN, LRELU_SLOPE
+from ..ops import bias_act, modulated_conv2d, upfirdn2d
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,8 +65,7 @@ class StyleLayer(nn.Module):
         if self.scale is None:
             return modulated_conv2d(x, self.weight, styles, up=self.up, noise=added, bias=self.bias)
         y = modulated_conv2d(x, self.weight, styles, up=self.up, noise=added, activation="linear")
-        scale, bias = (v.to(y.dtype)[:, None, None] for v in (self.scale, self.bias))
-        return F.leaky_relu(y * scale + bias, LRELU_SLOPE) * LRELU_GAIN
+        return bias_act(y * self.scale.to(y.dtype)[:, None, None], self.bias)
 
 
 class ToRGB(nn.Module):

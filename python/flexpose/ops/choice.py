@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["BACKENDS", "Backend", "Candidate", "backend", "candidates", "pick", "set_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Candidate",
+    "backend",
+    "candidates",
+    "cuda_kernels",
+    "pick",
+    "plain_choice",
+    "set_backend",
+]
 
 Backend = Literal["auto", "reference", "cpu", "cuda", "compile"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -240,6 +250,28 @@ def chosen(x: Tensor, weight: Tensor, up: int) -> str:
 def pick(x: Tensor, weight: Tensor, up: int) -> Callable[..., Tensor]:
     """The forward pass of the operator on the back end that `chosen` names."""
     return _RUNNERS[chosen(x, weight, up)]
+
+
+def plain_choice(x: Tensor) -> str:
+    """Name of the back end that runs the operators without a weight on `x`: ``cuda``, ``cpu`` or ``reference``.
+
+    Raises:
+        ConfigError: ``FLEXPOSE_BACKEND`` names no back end.
+        DeviceError: the one that was asked for by name cannot run them.
+    """
+    name = backend()
+    if name == "auto":
+        own = "cuda" if x.is_cuda else "cpu"
+        return own if x.device.type == own and candidates()[own].available else "reference"
+    _require(name)
+    if name in ("cpu", "cuda") and x.device.type != name:
+        raise DeviceError(f"the back end {name!r} cannot run: x is on {x.device}")
+    return "reference" if name == "compile" else name
+
+
+def cuda_kernels() -> Any:
+    """``flexpose.cuda``, where a choice fell on it."""
+    return _cuda_module()[0]
 
 
 def fused_backward(x: Tensor, weight: Tensor, up: int) -> Callable[..., Any] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from .fir import upfirdn2d
+from .fir import upfirdn2d_ref
 from .frozen import energy_of, kept
 from .shared_conv import FEW, LRELU_SLOPE, demodulation, finish, fir_padding, offset_like
 from .winograd import winograd_conv2d, winograd_suits
@@ -79,7 +79,7 @@ def cpu_modulated_conv2d(
             c = F.conv2d(u, packed, padding=pad)
         else:
             c = F.conv_transpose2d(u, packed, stride=2, padding=max(pad - 1, 0))
-            c = upfirdn2d(c, padding=fir_padding(k), gain=4.0)
+            c = upfirdn2d_ref(c, padding=fir_padding(k), gain=4.0)
         out = torch.addcmul(offset[part], c, scale[part], out=y[part])
         if leaky:
             F.leaky_relu_(out, LRELU_SLOPE)

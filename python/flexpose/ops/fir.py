@@ -1,4 +1,4 @@
-"""Zero insertion, FIR filtering and decimation with StyleGAN2's [1, 3, 3, 1] filter."""
+"""StyleGAN2's filter [1, 3, 3, 1]: zero insertion, filtering and decimation in plain torch operators."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .frozen import PLAIN
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["fir_kernel", "upfirdn2d"]
+__all__ = ["TAPS", "fir_kernel", "plain_filter", "result_size", "upfirdn2d_ref"]
 
-_TAPS = (1.0, 3.0, 3.0, 1.0)
+TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def _depthwise_kernel(channels: int, gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -36,43 +36,52 @@ def fir_kernel(*, dtype: torch.dtype = torch.float32) -> Tensor:
 
     Source: StyleGAN2, arXiv:1912.04958, filter [1, 3, 3, 1].
     """
-    taps = torch.tensor(_TAPS, dtype=dtype)
+    taps = torch.tensor(TAPS, dtype=dtype)
     return torch.outer(taps, taps) / taps.sum().square()
 
 
-def upfirdn2d(
-    x: Tensor, *, up: int = 1, down: int = 1, padding: tuple[int, int] = (0, 0), gain: float = 1.0
-) -> Tensor:
-    """Insert zeros, pad, filter and keep every `down`-th pixel, each channel by itself.
-
-    The filter is applied in both directions at once: taken apart it is slower by a third in bfloat16 and by two
-    thirds in float32, because every pass goes through the memory (64 px, 128 channels, two cores).
-
-    Args:
-        x: [N, C, H, W].
-        up: zeros are inserted so that the sides grow `up`-fold; the filter's gain is `up` squared then.
-        down: every `down`-th pixel of the filtered picture is kept.
-        padding: (before, after) on both axes, applied after the zeros are in.
-        gain: factor of the result; multiples of a power of two keep the filter exact in bfloat16.
-
-    Returns:
-        [N, C, (H * up + before + after - 4) // down + 1, ...].
+def result_size(x: Tensor, up: int, down: int, padding: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the filtered `x`.
 
     Raises:
-        UsageError: `x` has another rank.
+        UsageError: `x` has another rank or is too small, or a factor is.
     """
     if x.ndim != 4:
         raise UsageError(f"x must be [N, C, H, W], got {list(x.shape)}")
+    if up < 1 or down < 1:
+        raise UsageError(f"up and down must be at least 1, got {up} and {down}")
+    height, width = ((side * up + sum(padding) - len(TAPS)) // down + 1 for side in x.shape[2:])
+    if height < 1 or width < 1:
+        raise UsageError(f"x must be large enough for the filter, got {list(x.shape)} with padding {padding}")
+    return height, width
+
+
+def plain_filter(x: Tensor, up: int, down: int, before: int, size: tuple[int, int], gain: float) -> Tensor:
+    """Filter to a size: [N, C, *size] whose pixel o is made of the four from ``o * down - before`` on.
+
+    The filter is applied in both directions at once: with stride 1 oneDNN's depthwise convolution is faster than two
+    passes, each of which goes through the memory.
+    """
     n, c, h, w = x.shape
     if up > 1:
         spread = x.new_zeros(n, c, h, up, w, up)
         spread[:, :, :, 0, :, 0] = x
         x = spread.reshape(n, c, h * up, w * up)
-    before, after = padding
     # While torch traces, tensors are of other types and sizes may be symbols.
     make = _kept_kernel if type(x) in PLAIN and not torch.compiler.is_compiling() else _depthwise_kernel
-    kernel = make(c, gain * up * up, x.dtype, x.device)
-    if before != after:
-        x, before = F.pad(x, (before, after, before, after)), 0
+    kernel = make(c, gain, x.dtype, x.device)
+    below, right = (
+        (count - 1) * down + len(TAPS) - before - side for count, side in zip(size, x.shape[2:], strict=True)
+    )
+    pad = before
+    if not before == below == right >= 0:
+        x, pad = F.pad(x, (before, right, before, below)), 0
     # Stride 1 and a slice: the backward of a strided depthwise convolution has no fast path on a CPU.
-    return F.conv2d(x, kernel, padding=before, groups=c)[:, :, ::down, ::down]
+    return F.conv2d(x, kernel, padding=pad, groups=c)[:, :, ::down, ::down]
+
+
+def upfirdn2d_ref(
+    x: Tensor, *, up: int = 1, down: int = 1, padding: tuple[int, int] = (0, 0), gain: float = 1.0
+) -> Tensor:
+    """The definition of `flexpose.ops.upfirdn2d`, whose arguments it takes."""
+    return plain_filter(x, up, down, padding[0], result_size(x, up, down, padding), gain * up * up)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import UsageError
 from .operator import run_operator
-from .shared_conv import DEMOD_EPS, convolve, finish
+from .shared_conv import DEMOD_EPS, activation_gain, convolve, finish
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Activation", "modulated_conv2d", "modulated_conv2d_ref"]
+    from .shared_conv import Activation
 
-_LRELU_GAIN = 2.0**0.5
-
-Activation = Literal["linear", "lrelu"]
+__all__ = ["modulated_conv2d", "modulated_conv2d_ref"]
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor, tau: Tensor | None, up: int, activation: str) -> None:
@@ -39,12 +37,6 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor, tau: Tensor | None, up: in
         raise UsageError(f"up must be 1 or 2, got {up}")
     if activation not in {"linear", "lrelu"}:
         raise UsageError(f"activation must be 'linear' or 'lrelu', got {activation!r}")
-
-
-def _gain(activation: str, gain: float | None) -> float:
-    if gain is not None:
-        return float(gain)
-    return _LRELU_GAIN if activation == "lrelu" else 1.0
 
 
 def modulated_conv2d_ref(
@@ -75,7 +67,7 @@ def modulated_conv2d_ref(
         weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + DEMOD_EPS).rsqrt()
     y = convolve(x.reshape(1, n * i, h, w), weights.flatten(0, 1), up, groups=n)
     y = y.reshape(n, -1, *y.shape[2:])
-    return finish(y, noise, bias, activation == "lrelu", _gain(activation, gain), clamp)
+    return finish(y, noise, bias, activation == "lrelu", activation_gain(activation, gain), clamp)
 
 
 def modulated_conv2d(
@@ -140,7 +132,7 @@ def modulated_conv2d(
                 clamp=clamp,
             )
     s = styles if tau is None else styles @ tau.T
-    leaky, total = activation == "lrelu", _gain(activation, gain)
+    leaky, total = activation == "lrelu", activation_gain(activation, gain)
     limit = None if clamp is None else float(clamp)
     result: Tensor = run_operator(x, weight, s, noise, bias, demodulate, up, leaky, total, limit)
     return result

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .bias_act import activation_gradient
 from .choice import fused_backward, pick
-from .fir import upfirdn2d
 from .frozen import energy_of, weight_as
+from .layout import memory_format
 from .scaled_conv import scaled_conv2d
-from .shared_conv import FEW, LRELU_SLOPE, demodulation, fir_padding, offset_like
-from .winograd import winograd_suits
+from .shared_conv import FEW, demodulation, fir_padding, offset_like
+from .upfirdn import upfirdn2d
+from .weight_gradient import weight_gradient
+from .winograd import weight_gradient_suits, winograd_suits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["run_operator"]
-
-
-def _memory_format(x: Tensor) -> torch.memory_format:
-    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
 
 
 def _forward(
@@ -45,7 +43,7 @@ def _forward(
         return _fake(x, weight, styles, noise, bias, demodulate, up, leaky, gain, clamp)
     run = pick(x, weight, up)
     y = run(x, weight, styles, noise, bias, demodulate, up, leaky, gain, clamp)
-    return y.contiguous(memory_format=_memory_format(x))
+    return y.contiguous(memory_format=memory_format(x))
 
 
 def _fake(
@@ -65,7 +63,7 @@ def _fake(
         (n, weight.shape[0], h * up, w * up),
         dtype=x.dtype,
         device=x.device,
-        memory_format=_memory_format(x),
+        memory_format=memory_format(x),
     )
 
 
@@ -133,12 +131,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return of_x, None, of_styles, None, None, None, None, None, None, None
 
     if clamp is not None:
-        # The limit as it stands in y: a short type has rounded it, and may have rounded it down.
-        gradient = gradient * (y.detach().abs() < y.new_full((), clamp))
+        gradient = activation_gradient(gradient, y, leaky=False, gain=1.0, clamp=clamp)
     slope = gradient  # times act'(z), without the gain
     if leaky:
         sign = y.detach() if gain > 0 else -y.detach()
-        slope = torch.ops.aten.leaky_relu_backward(gradient, sign, LRELU_SLOPE, True)
+        slope = activation_gradient(gradient, sign, leaky=True, gain=1.0, clamp=None)
 
     of_x = of_weight = of_styles = of_noise = of_bias = None
     if need_noise:
@@ -177,6 +174,10 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
             of_x = scaled_conv2d(slope, weight, post, styles, True)
         elif fast and need_styles:
             of_u = scaled_conv2d(slope, weight, post, torch.ones_like(styles), True)
+        if need_weight and up == 1 and weight.shape[2] == 3 and weight_gradient_suits(x, weight.shape[0]):
+            minimal = weight_gradient(x, slope, styles, post).to(weight.dtype)
+            of_weight = minimal if of_weight is None else of_weight + minimal
+            need_weight = False
         rest = (not fast and (need_x or need_styles), need_weight)
         if any(rest):
             u = x * styles.to(x.dtype).reshape(n, i, 1, 1) if need_weight else x

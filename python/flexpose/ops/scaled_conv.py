@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F
 
+from .weight_gradient import weight_gradient
 from .winograd import winograd_conv2d
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     need_x, need_weight, need_pre, need_post, _ = ctx.needs_input_grad
     adjoint, wide = ctx.adjoint, pre.dtype
     of_x = of_weight = of_pre = of_post = None
-    u = x * pre.to(x.dtype)[:, :, None, None]
-    of_c = gradient * post.to(x.dtype)[:, :, None, None]
     if need_pre:
         of_u = scaled_conv2d(gradient, weight, post, torch.ones_like(pre), not adjoint)
         of_pre = (of_u * x).sum((2, 3), dtype=wide)
@@ -48,13 +46,10 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         of_x = scaled_conv2d(gradient, weight, post, pre, not adjoint)
     if need_weight:
         # The adjoint is the transposed convolution, where input and gradient change places.
-        pair = (u, of_c) if adjoint else (of_c, u)
-        of_weight = torch.ops.aten.convolution_backward(
-            *pair, weight.to(x.dtype), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
-        )[1].to(weight.dtype)
+        pair = (gradient, x, post, pre) if adjoint else (x, gradient, pre, post)
+        of_weight = weight_gradient(*pair).to(weight.dtype)
     if need_post:
-        low = weight.to(x.dtype)
-        c = F.conv_transpose2d(u, low, padding=1) if adjoint else F.conv2d(u, low, padding=1)
+        c = scaled_conv2d(x, weight, pre, torch.ones_like(post), adjoint)
         of_post = (gradient * c).sum((2, 3), dtype=wide)
     return of_x, of_weight, of_pre, of_post, None
 

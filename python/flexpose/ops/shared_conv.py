@@ -6,11 +6,11 @@ style and the output by the demodulation factor, which is the same function and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch.nn import functional as F
 
-from .fir import upfirdn2d
+from .fir import upfirdn2d_ref
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,8 @@ __all__ = [
     "DEMOD_EPS",
     "FEW",
     "LRELU_SLOPE",
+    "Activation",
+    "activation_gain",
     "convolve",
     "demodulation",
     "finish",
@@ -30,6 +32,16 @@ __all__ = [
 DEMOD_EPS = 1e-8
 FEW = 16  # channels of colours, or hardly more
 LRELU_SLOPE = 0.2
+_LRELU_GAIN = 2.0**0.5
+
+Activation = Literal["linear", "lrelu"]
+
+
+def activation_gain(activation: Activation, gain: float | None) -> float:
+    """`gain`, or for None what keeps the variance: sqrt(2) for lrelu, 1 for linear."""
+    if gain is not None:
+        return float(gain)
+    return _LRELU_GAIN if activation == "lrelu" else 1.0
 
 
 def demodulation(styles: Tensor, energy: Tensor) -> Tensor:
@@ -55,7 +67,7 @@ def convolve(x: Tensor, weight: Tensor, up: int, groups: int = 1) -> Tensor:
         weight.reshape(groups, o // groups, i, k, k).transpose(1, 2).reshape(groups * i, o // groups, k, k)
     )
     y = F.conv_transpose2d(x, transposed, stride=2, padding=max(pad - 1, 0), groups=groups)
-    return upfirdn2d(y, padding=fir_padding(k), gain=4.0)
+    return upfirdn2d_ref(y, padding=fir_padding(k), gain=4.0)
 
 
 def offset_like(noise: Tensor | None, bias: Tensor | None, like: Tensor, gain: float = 1.0) -> Tensor:

@@ -16,9 +16,11 @@ use crate::error::{Error, Result};
 use crate::threads::for_each_chunk_with;
 
 mod number;
+mod weight;
 
 pub use number::Number;
 use number::{exactly, exactly_mut};
+pub use weight::{weight_gradient, WeightGradient};
 
 /// Output channels that are computed together.
 pub const COLUMNS: usize = 2 * WIDE;
@@ -420,4 +422,4 @@ impl<T: Number> Window<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

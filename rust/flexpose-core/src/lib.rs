@@ -6,6 +6,7 @@ pub mod coco;
 pub mod convolution;
 mod dispatch;
 pub mod error;
+pub mod filter;
 pub mod png;
 pub mod raster;
 pub mod shards;

@@ -2,20 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use flexpose_core::convolution::{convolve as compute, Convolution, Number, Shape};
-use flexpose_core::{Error, WideLevel};
-use numpy::{Element, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyUntypedArrayMethods};
+use flexpose_core::convolution::{
+    convolve as compute, weight_gradient as weight_gradient_of, Convolution, Number, Shape, WeightGradient,
+};
+use flexpose_core::WideLevel;
+use numpy::{Element, PyArray1, PyArray2, PyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::convert::{borrow, contiguous, usage_error};
+use crate::convert::{borrow, borrow_mut, contiguous, contiguous_mut, usage_error, wide_level, Numbers};
 use crate::errors::to_py_err;
-
-/// Activations and transformed kernels of one type.
-#[derive(FromPyObject)]
-enum Array<'py> {
-    Floats(Bound<'py, PyArray4<f32>>),
-    Halves(Bound<'py, PyArray4<u16>>),
-}
 
 /// What does not depend on the type.
 struct Rest<'a, 'py> {
@@ -82,12 +77,8 @@ impl Rest<'_, '_> {
             gain: self.gain,
             clamp: self.clamp,
         };
-        let mut out = out
-            .try_readwrite()
-            .map_err(|err| usage_error(py, format!("out: {err}")))?;
-        let out = out
-            .as_slice_mut()
-            .map_err(|_| usage_error(py, "out must be C-contiguous".to_owned()))?;
+        let mut out = borrow_mut("out", out)?;
+        let out = contiguous_mut(py, "out", &mut out)?;
         let (level, workers) = (self.level, self.workers);
         py.detach(|| compute(level, &convolution, workers, out))
             .map_err(|err| to_py_err(py, &err))
@@ -102,13 +93,13 @@ impl Rest<'_, '_> {
 #[allow(clippy::too_many_arguments)] // what a modulated convolution consists of, as Python has it
 fn convolve<'py>(
     py: Python<'py>,
-    x: Array<'py>,
+    x: Numbers<'py>,
     kernels: &Bound<'py, PyAny>,
     pre: &Bound<'py, PyArray2<f32>>,
     post: &Bound<'py, PyArray2<f32>>,
     noise: &Bound<'py, PyArray1<f32>>,
     bias: &Bound<'py, PyArray1<f32>>,
-    out: Array<'py>,
+    out: Numbers<'py>,
     up: usize,
     slope: f32,
     gain: f32,
@@ -116,12 +107,7 @@ fn convolve<'py>(
     workers: Option<NonZeroUsize>,
     level: Option<&str>,
 ) -> PyResult<()> {
-    let mut levels = WideLevel::available().into_iter().rev();
-    let found = levels.find(|found| level.is_none_or(|name| name == found.name()));
-    let Some(level) = found else {
-        let got = level.unwrap_or_default().to_owned();
-        return Err(to_py_err(py, &Error::Level { got }));
-    };
+    let level = wide_level(py, level)?;
     let rest = Rest {
         py,
         level,
@@ -136,10 +122,88 @@ fn convolve<'py>(
         workers,
     };
     match (x, out) {
-        (Array::Floats(x), Array::Floats(out)) => rest.run(&x, kernels, &out),
-        (Array::Halves(x), Array::Halves(out)) => rest.run(&x, kernels, &out),
+        (Numbers::Floats(x), Numbers::Floats(out)) => rest.run(&x, kernels, &out),
+        (Numbers::Halves(x), Numbers::Halves(out)) => rest.run(&x, kernels, &out),
         _ => Err(usage_error(py, "x and out must be of one type".to_owned())),
     }
+}
+
+/// The gradient of 3x3 kernels, `out [O, 3, 3, I]`, from `x [N, H, W, I]` and the `gradient [N, H, W, O]` of the result.
+#[pyfunction]
+#[pyo3(signature = (x, gradient, pre, post, out, *, workers, level=None))]
+#[allow(clippy::too_many_arguments)] // as above
+#[allow(clippy::needless_pass_by_value)] // as extracted
+fn weight_gradient<'py>(
+    py: Python<'py>,
+    x: Numbers<'py>,
+    gradient: Numbers<'py>,
+    pre: &Bound<'py, PyArray2<f32>>,
+    post: &Bound<'py, PyArray2<f32>>,
+    out: &Bound<'py, PyArray4<f32>>,
+    workers: Option<NonZeroUsize>,
+    level: Option<&str>,
+) -> PyResult<()> {
+    let level = wide_level(py, level)?;
+    match (x, gradient) {
+        (Numbers::Floats(x), Numbers::Floats(gradient)) => {
+            weight_gradient_in(py, level, &x, &gradient, pre, post, out, workers)
+        }
+        (Numbers::Halves(x), Numbers::Halves(gradient)) => {
+            weight_gradient_in(py, level, &x, &gradient, pre, post, out, workers)
+        }
+        _ => Err(usage_error(py, "x and gradient must be of one type".to_owned())),
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn weight_gradient_in<T: Number + Element>(
+    py: Python<'_>,
+    level: WideLevel,
+    x: &Bound<'_, PyArray4<T>>,
+    gradient: &Bound<'_, PyArray4<T>>,
+    pre: &Bound<'_, PyArray2<f32>>,
+    post: &Bound<'_, PyArray2<f32>>,
+    out: &Bound<'_, PyArray4<f32>>,
+    workers: Option<NonZeroUsize>,
+) -> PyResult<()> {
+    let (&[images, height, width, inputs], &[.., outputs]) = (x.shape(), gradient.shape()) else {
+        return Err(usage_error(py, "x and gradient must be [N, H, W, C]".to_owned()));
+    };
+    if gradient.shape() != [images, height, width, outputs]
+        || pre.shape() != [images, inputs]
+        || post.shape() != [images, outputs]
+        || out.shape() != [outputs, 3, 3, inputs]
+    {
+        let message = format!(
+            "gradient, pre, post and out must fit x {:?}, got {:?}, {:?}, {:?} and {:?}",
+            x.shape(),
+            gradient.shape(),
+            pre.shape(),
+            post.shape(),
+            out.shape()
+        );
+        return Err(usage_error(py, message));
+    }
+    let (x, gradient) = (borrow("x", x)?, borrow("gradient", gradient)?);
+    let (pre, post) = (borrow("pre", pre)?, borrow("post", post)?);
+    let problem = WeightGradient::<T> {
+        shape: Shape {
+            images,
+            height,
+            width,
+            inputs,
+            outputs,
+            up: 1,
+        },
+        x: contiguous(py, "x", &x)?,
+        gradient: contiguous(py, "gradient", &gradient)?,
+        pre: contiguous(py, "pre", &pre)?,
+        post: contiguous(py, "post", &post)?,
+    };
+    let mut out = borrow_mut("out", out)?;
+    let out = contiguous_mut(py, "out", &mut out)?;
+    py.detach(|| weight_gradient_of(level, &problem, workers, out))
+        .map_err(|err| to_py_err(py, &err))
 }
 
 /// Names of the wide vector instructions that this CPU has, the fastest last.
@@ -150,5 +214,6 @@ fn convolution_levels() -> Vec<&'static str> {
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convolve, module)?)?;
+    module.add_function(wrap_pyfunction!(weight_gradient, module)?)?;
     module.add_function(wrap_pyfunction!(convolution_levels, module)?)
 }

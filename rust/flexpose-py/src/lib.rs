@@ -8,6 +8,7 @@ mod coco;
 mod convert;
 mod convolution;
 mod errors;
+mod filter;
 mod png;
 mod raster;
 mod shards;
@@ -18,6 +19,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     coco::register(module)?;
     convolution::register(module)?;
+    filter::register(module)?;
     png::register(module)?;
     raster::register(module)?;
     shards::register(module)?;

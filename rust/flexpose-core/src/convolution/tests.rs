@@ -5,7 +5,7 @@ use crate::dispatch::WideLevel;
 use crate::error::Error;
 
 /// Numbers in [-1, 1) that are exact in bfloat16.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..count)
         .map(|_| {
@@ -17,7 +17,7 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-fn bits(value: f32) -> u16 {
+pub(crate) fn bits(value: f32) -> u16 {
     (value.to_bits() >> 16) as u16
 }
 
@@ -166,7 +166,7 @@ impl Case {
     }
 }
 
-fn worst(found: impl Iterator<Item = f32>, expected: &[f64]) -> f64 {
+pub(crate) fn worst(found: impl Iterator<Item = f32>, expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     let off = found.zip(expected).map(|(a, b)| (f64::from(a) - b).abs());
     off.fold(0.0, f64::max) / largest

@@ -92,6 +92,9 @@ pub trait Wide: Copy {
     /// The same, two numbers a word.
     fn round_pairs(self, words: &mut [u32; WIDE / 2], a: Self::Floats);
 
+    /// The same of two vectors, a number of each a word.
+    fn round_both(self, words: &mut [u32; WIDE], low: Self::Floats, high: Self::Floats);
+
     fn pair(self, word: u32) -> Self::Pairs;
     fn load_pairs(self, words: &[u32; WIDE]) -> Self::Pairs;
     /// c plus the products of both halves of each pair.
@@ -174,6 +177,10 @@ impl Wide for WidePortable {
     fn round_pairs(self, words: &mut [u32; WIDE / 2], a: Self::Floats) {
         *words =
             std::array::from_fn(|i| u32::from(rounded(a[2 * i])) | (u32::from(rounded(a[2 * i + 1])) << 16));
+    }
+    #[inline(always)]
+    fn round_both(self, words: &mut [u32; WIDE], low: Self::Floats, high: Self::Floats) {
+        *words = std::array::from_fn(|i| u32::from(rounded(low[i])) | (u32::from(rounded(high[i])) << 16));
     }
     #[inline(always)]
     fn pair(self, word: u32) -> Self::Pairs {
@@ -300,6 +307,15 @@ mod x86 {
         fn round_pairs(self, words: &mut [u32; WIDE / 2], a: __m512) {
             // SAFETY: the token; the array has room for 32 bytes.
             unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), self.rounded(a)) };
+        }
+        #[inline(always)]
+        fn round_both(self, words: &mut [u32; WIDE], low: __m512, high: __m512) {
+            // SAFETY: the token; the array has room for 64 bytes.
+            unsafe {
+                let low = _mm512_cvtepu16_epi32(self.rounded(low));
+                let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(self.rounded(high)));
+                _mm512_storeu_si512(words.as_mut_ptr().cast(), _mm512_or_si512(low, high));
+            }
         }
         #[inline(always)]
         fn pair(self, word: u32) -> __m512i {
