@@ -69,7 +69,7 @@ def convolve(
     workers: int | None,
     level: str | None = None,
 ) -> None: ...
-def filter(
+def filter(  # noqa: A001
     x: NDArray[np.float32] | NDArray[np.uint16],
     post: NDArray[np.float32],
     noise: NDArray[np.float32],
