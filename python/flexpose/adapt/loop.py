@@ -272,9 +272,16 @@ def _prepare(
             limits = _limits(guides, drawing, widened) if widened < _WIDEST else None
         return whole
 
-    transfer, codes = solver.fit(
-        poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
-    )
+    while True:
+        held_to = limits
+        transfer, codes = solver.fit(
+            poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
+        )
+        if limits is held_to:
+            break
+        # Rounds that looked at other poses cannot be compared.
+        distances.clear()
+        shares.clear()
     progress.advance(config.rounds + 3)
     if widened > config.plausible:
         outcome = "nothing is rejected" if limits is None else f"these are widened by {widened:.2f} instead"
