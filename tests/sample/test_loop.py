@@ -107,6 +107,14 @@ def test_codes_are_the_same_bit_for_bit_in_a_wide_network() -> None:
         assert torch.equal(codes(50, begin=64), whole[64:114])
 
 
+def test_a_copy_without_its_transfer_draws_the_source(adapted: Path, source: Path) -> None:
+    sampler = load_sampler(adapted)
+    drawn = sampler.draw(3, 0, dtype=torch.float32)[0]
+    plain = replace(sampler, transfer=None).draw(3, 0, dtype=torch.float32)[0]
+    np.testing.assert_array_equal(plain, load_sampler(source).draw(3, 0, dtype=torch.float32)[0])
+    assert not np.array_equal(plain, drawn)
+
+
 def test_seeds_differ(adapted: Path, many: PoseSet) -> None:
     other = sample(adapted, config(seed=1))
     assert not np.isclose(other.keypoints, many.keypoints[:100]).all((1, 2)).any()

@@ -95,7 +95,10 @@ class Sampler:
     hashes: dict[str, str]
     limits: KinematicLimits | None = None
     variety: dict[str, float] = field(default_factory=dict)
-    _blocks: dict[tuple[float, Any], BlockSampler] = field(default_factory=dict, repr=False, compare=False)
+    # A copy with another transfer makes its own.
+    _blocks: dict[tuple[float, Any], BlockSampler] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def draw(
         self, n: int, seed: int, *, begin: int = 0, truncation: float = 1.0, dtype: Any
