@@ -49,6 +49,15 @@ def test_classify(error: BaseException, code: int, message: str) -> None:
     assert failure.message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("path", "helps"),
+    [("a.json", True), ("a.npz", True), (None, True), ("beta.safetensors", False), ("a.TOML", False)],
+)
+def test_inspecting_poses_is_a_hint_for_files_that_may_hold_them(path: str | None, helps: bool) -> None:
+    hint = _errors.classify(errors.DataError("is damaged", path=path)).hint
+    assert (hint is not None and "poses inspect" in hint) == helps
+
+
 def test_a_note_on_the_error_replaces_the_general_hint() -> None:
     error = errors.UsageError("no such run")
     general = _errors.classify(error).hint

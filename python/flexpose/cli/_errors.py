@@ -69,11 +69,18 @@ def _from_os_error(error: OSError) -> Failure:
     return Failure(f"{where}{reason}", None, ResourceError.exit_code)
 
 
+def _may_hold_poses(path: object) -> bool:
+    """Whether `flexpose poses inspect` can say more of a file than the message does."""
+    return path is None or Path(str(path)).suffix.lower() not in {".safetensors", ".toml"}
+
+
 def classify(error: BaseException) -> Failure:
     """Message, hint and exit code of `error`; a note added to the exception replaces the general hint."""
     notes = getattr(error, "__notes__", None)
     if isinstance(error, FlexposeError):
         general = next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
+        if isinstance(error, DataError) and not _may_hold_poses(error.path):
+            general = None
         return Failure(str(error), notes[0] if notes else general, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", dict(_HINTS)[Interrupted], Interrupted.exit_code)
