@@ -71,18 +71,13 @@ def convolve(
 ) -> None: ...
 def filter(  # noqa: A001
     x: NDArray[np.float32] | NDArray[np.uint16],
-    post: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    bias: NDArray[np.float32],
     out: NDArray[np.float32] | NDArray[np.uint16],
     *,
     taps: Sequence[float],
     up: int,
     down: int,
     before: int,
-    slope: float,
     gain: float,
-    clamp: float,
     workers: int | None,
     level: str | None = None,
 ) -> None: ...

@@ -7,7 +7,6 @@ and their gradients by more.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,7 @@ import torch
 from .. import _rust
 from . import winograd
 from .fir import TAPS
-from .layout import as_array, as_floats
+from .layout import as_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,20 +39,14 @@ def separable_filter(
 ) -> Tensor:
     """What `plain_filter` gives, in channels_last, for an `x` that `separable_suits` is true of."""
     y = torch.empty((*x.shape[:2], *size), dtype=x.dtype, memory_format=torch.channels_last)
-    none = as_floats(None)
     _rust.filter(
         as_array(x),
-        none,
-        none,
-        none,
         as_array(y),
         taps=[tap / sum(TAPS) for tap in TAPS],
         up=up,
         down=down,
         before=before,
-        slope=1.0,
         gain=gain,
-        clamp=math.inf,
         workers=torch.get_num_threads(),
     )
     return y

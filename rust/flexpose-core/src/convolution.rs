@@ -12,7 +12,7 @@
 use std::num::NonZeroUsize;
 
 use crate::dispatch::{run_wide, Wide, WideLevel, WideTask, WIDE};
-use crate::error::{Error, Result};
+use crate::error::{check_length, check_size, Result};
 use crate::threads::for_each_chunk_with;
 
 mod number;
@@ -28,6 +28,10 @@ pub const COLUMNS: usize = 2 * WIDE;
 const ROWS: usize = 8;
 /// Side of the largest transformed tile.
 const MAX_SIDE: usize = 6;
+
+fn is_multiple(value: usize, of: usize) -> bool {
+    value > 0 && value.is_multiple_of(of)
+}
 
 /// Sizes of a convolution that keeps the size of the picture, or doubles it.
 #[derive(Debug, Clone, Copy)]
@@ -80,59 +84,27 @@ impl<T: Number> Convolution<'_, T> {
         } = self.shape;
         let pixels = height * width * up * up;
         let side = T::TILE + 2;
-        let multiple = |argument, expected, value: usize, of: usize| {
-            if value == 0 || !value.is_multiple_of(of) {
-                return Err(Error::Size {
-                    argument,
-                    expected,
-                    got: value,
-                });
-            }
-            Ok(())
+        check_size("inputs", "a multiple of 16", inputs, is_multiple(inputs, WIDE))?;
+        check_size(
+            "outputs",
+            "a multiple of 32",
+            outputs,
+            is_multiple(outputs, COLUMNS),
+        )?;
+        check_size("up", "1 or 2", up, matches!(up, 1 | 2))?;
+        let noise = match self.noise.len() {
+            one if one == 0 || one == pixels => one,
+            _ => images * pixels,
         };
-        multiple("inputs", "a multiple of 16", inputs, WIDE)?;
-        multiple("outputs", "a multiple of 32", outputs, COLUMNS)?;
-        if !matches!(up, 1 | 2) {
-            return Err(Error::Size {
-                argument: "up",
-                expected: "1 or 2",
-                got: up,
-            });
-        }
-        let optional = |got: usize, sizes: [usize; 2]| {
-            if got == 0 || got == sizes[1] {
-                got
-            } else {
-                sizes[0]
-            }
-        };
-        let lengths = [
-            ("x", images * height * width * inputs, self.x.len()),
-            (
-                "kernels",
-                side * side * inputs / T::PER_WORD * outputs * up * up,
-                self.kernels.len(),
-            ),
-            ("pre", images * inputs, self.pre.len()),
-            ("post", images * outputs, self.post.len()),
-            (
-                "noise",
-                optional(self.noise.len(), [images * pixels, pixels]),
-                self.noise.len(),
-            ),
-            ("bias", optional(self.bias.len(), [outputs; 2]), self.bias.len()),
-            ("out", images * pixels * outputs, out.len()),
-        ];
-        for (argument, expected, got) in lengths {
-            if expected != got {
-                return Err(Error::Length {
-                    argument,
-                    expected,
-                    got,
-                });
-            }
-        }
-        Ok(())
+        let bias = if self.bias.is_empty() { 0 } else { outputs };
+        let kernels = side * side * inputs / T::PER_WORD * outputs * up * up;
+        check_length("x", self.x.len(), images * height * width * inputs)?;
+        check_length("kernels", self.kernels.len(), kernels)?;
+        check_length("pre", self.pre.len(), images * inputs)?;
+        check_length("post", self.post.len(), images * outputs)?;
+        check_length("noise", self.noise.len(), noise)?;
+        check_length("bias", self.bias.len(), bias)?;
+        check_length("out", out.len(), images * pixels * outputs)
     }
 
     /// Rows of tiles that are computed together, and whether they divide an image.
@@ -150,7 +122,8 @@ impl<T: Number> Convolution<'_, T> {
 /// Computes `out` `[N, H * up, W * up, O]` on `workers` threads, or as many as this process may use.
 ///
 /// # Errors
-/// [`Error::Length`] and [`Error::Size`] for buffers that do not fit, [`Error::Threads`] if no thread starts.
+/// [`Error::Length`](crate::Error::Length) and [`Error::Size`](crate::Error::Size) for buffers that do not fit,
+/// [`Error::Threads`](crate::Error::Threads) if no thread starts.
 pub fn convolve<T: Number>(
     level: WideLevel,
     convolution: &Convolution<'_, T>,

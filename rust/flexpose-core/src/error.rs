@@ -113,6 +113,24 @@ impl Interval {
     }
 }
 
+/// Checks a size that a kernel does not take every value of.
+pub(crate) fn check_size(
+    argument: &'static str,
+    expected: &'static str,
+    got: usize,
+    fits: bool,
+) -> Result<()> {
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Size {
+            argument,
+            expected,
+            got,
+        })
+    }
+}
+
 /// Checks that a buffer has the number of elements that its shape asks for.
 pub(crate) fn check_length(argument: &'static str, got: usize, expected: usize) -> Result<()> {
     if got == expected {

@@ -1,5 +1,5 @@
-//! Zero insertion, a short separable filter and decimation, and the pointwise end of a layer, in one pass over pictures
-//! whose channels lie next to each other. Without a filter it is the pointwise end alone.
+//! Zero insertion, a short separable filter and decimation in one pass over pictures whose channels lie next to each
+//! other.
 //!
 //! Neither the zeros nor the pixels that decimation leaves out are ever made, forwards or (the same function with both
 //! factors changed for each other) backwards.
@@ -9,13 +9,13 @@ use std::num::NonZeroUsize;
 
 use crate::convolution::Number;
 use crate::dispatch::{run_wide, Wide, WideLevel, WideTask, WIDE};
-use crate::error::{Error, Result};
+use crate::error::{check_length, check_size, Result};
 use crate::threads::for_each_chunk_with;
 
 /// Taps of the longest filter.
 pub const MAX_TAPS: usize = 4;
 
-/// The tensors: `y = act(post * filter(x) + noise + bias) * gain`, limited to `clamp`.
+/// A filter and its input.
 #[derive(Debug, Clone, Copy)]
 pub struct Filter<'a, T: Number> {
     pub images: usize,
@@ -32,83 +32,21 @@ pub struct Filter<'a, T: Number> {
     pub before: isize,
     /// Of each direction, 1 to [`MAX_TAPS`]: output `o` is the sum of `taps[a]` times place `o * down + a - before`.
     pub taps: &'a [f32],
+    /// Of the result.
+    pub gain: f32,
     /// `[N, H, W, C]`
     pub x: &'a [T],
-    /// Nothing or `[N, C]`.
-    pub post: &'a [f32],
-    /// Nothing, `[H', W']` or `[N, H', W']`.
-    pub noise: &'a [f32],
-    /// Nothing or `[C]`.
-    pub bias: &'a [f32],
-    /// Of the activation below zero, at most 1; 1 for none.
-    pub slope: f32,
-    pub gain: f32,
-    /// Infinity for no limit.
-    pub clamp: f32,
 }
 
 impl<T: Number> Filter<'_, T> {
     fn check(&self, out: &[T]) -> Result<()> {
-        for (argument, expected, got, fits) in [
-            ("up", "at least 1", self.up, self.up > 0),
-            ("down", "at least 1", self.down, self.down > 0),
-            (
-                "taps",
-                "1 to 4 of them",
-                self.taps.len(),
-                (1..=MAX_TAPS).contains(&self.taps.len()),
-            ),
-        ] {
-            if !fits {
-                return Err(Error::Size {
-                    argument,
-                    expected,
-                    got,
-                });
-            }
-        }
-        let pixels = self.out_size[0] * self.out_size[1];
-        let optional = |got: usize, expected: usize| if got == 0 { 0 } else { expected };
-        let noise = if self.noise.len() == pixels {
-            pixels
-        } else {
-            optional(self.noise.len(), self.images * pixels)
-        };
-        for (argument, expected, got) in [
-            (
-                "x",
-                self.images * self.size[0] * self.size[1] * self.channels,
-                self.x.len(),
-            ),
-            (
-                "post",
-                optional(self.post.len(), self.images * self.channels),
-                self.post.len(),
-            ),
-            ("noise", noise, self.noise.len()),
-            ("bias", optional(self.bias.len(), self.channels), self.bias.len()),
-            ("out", self.images * pixels * self.channels, out.len()),
-        ] {
-            if expected != got {
-                return Err(Error::Length {
-                    argument,
-                    expected,
-                    got,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The noise of a row of the output.
-    fn noise_at(&self, image: usize, row: usize) -> Option<&[f32]> {
-        let [height, width] = self.out_size;
-        let begin = match self.noise.len() {
-            0 => return None,
-            length if length == height * width => row * width,
-            _ => (image * height + row) * width,
-        };
-        Some(&self.noise[begin..][..width])
+        let taps = self.taps.len();
+        check_size("up", "at least 1", self.up, self.up > 0)?;
+        check_size("down", "at least 1", self.down, self.down > 0)?;
+        check_size("taps", "1 to 4 of them", taps, (1..=MAX_TAPS).contains(&taps))?;
+        let length = |size: [usize; 2]| self.images * size[0] * size[1] * self.channels;
+        check_length("x", self.x.len(), length(self.size))?;
+        check_length("out", out.len(), length(self.out_size))
     }
 
     /// What output `o` of a line of `length` inputs is made of.
@@ -141,6 +79,17 @@ struct Terms {
 }
 
 impl Terms {
+    /// Fills `out` with the weighted sum of runs as long as itself.
+    #[inline(always)]
+    fn add_all<T: Number, U: Number, W: Wide>(&self, wide: W, values: &[T], length: usize, out: &mut [U]) {
+        let count = WIDE.min(length);
+        for begin in (0..length).step_by(WIDE) {
+            let at = begin.min(length - count); // the last sixteen may overlap those before them
+            let sum = self.add(wide, values, length, at, count);
+            store_some(wide, &mut out[at..at + count], sum);
+        }
+    }
+
     /// The weighted sum of `count` numbers from `at` on in runs of `length`.
     #[inline(always)]
     fn add<T: Number, W: Wide>(
@@ -182,7 +131,8 @@ impl Terms {
 /// Computes `out` `[N, H', W', C]` on `workers` threads, or as many as this process may use.
 ///
 /// # Errors
-/// [`Error::Length`] and [`Error::Size`] for buffers that do not fit, [`Error::Threads`] if no thread starts.
+/// [`Error::Length`](crate::Error::Length) and [`Error::Size`](crate::Error::Size) for buffers that do not fit,
+/// [`Error::Threads`](crate::Error::Threads) if no thread starts.
 pub fn filter<T: Number>(
     level: WideLevel,
     filter: &Filter<'_, T>,
@@ -227,22 +177,8 @@ impl<T: Number> WideTask for Row<'_, '_, T> {
     fn run<W: Wide>(mut self, wide: W) {
         self.add_rows(wide);
         let channels = self.filter.channels;
-        let noise = self.filter.noise_at(self.image, self.y);
-        let columns = self.columns;
-        for (column, &terms) in columns.iter().enumerate() {
-            let noise = noise.map_or(0.0, |noise| noise[column]);
-            let mut begin = 0;
-            while begin < channels {
-                // The last sixteen may overlap those before them.
-                let at = if channels >= WIDE {
-                    begin.min(channels - WIDE)
-                } else {
-                    0
-                };
-                let count = WIDE.min(channels);
-                self.finish(wide, column, terms, noise, at, count);
-                begin += WIDE;
-            }
+        for (terms, out) in self.columns.iter().zip(self.out.chunks_exact_mut(channels)) {
+            terms.add_all(wide, self.line, channels, out);
         }
     }
 }
@@ -254,49 +190,9 @@ impl<T: Number> Row<'_, '_, T> {
         let [height, width] = self.filter.size;
         let length = width * self.filter.channels;
         let image = &self.filter.x[self.image * height * length..][..height * length];
-        let terms = self.filter.terms(self.y, height);
-        let mut begin = 0;
-        while begin < length {
-            let (at, count) = (
-                if length >= WIDE {
-                    begin.min(length - WIDE)
-                } else {
-                    0
-                },
-                WIDE.min(length),
-            );
-            let sum = terms.add(wide, image, length, at, count);
-            store_some(wide, &mut self.line[at..at + count], sum);
-            begin += WIDE;
-        }
-    }
-
-    /// Adds up columns of `line` and ends `count` channels from `at` on.
-    #[inline(always)]
-    fn finish<W: Wide>(&mut self, wide: W, column: usize, terms: Terms, noise: f32, at: usize, count: usize) {
-        let Filter {
-            channels,
-            post,
-            bias,
-            slope,
-            gain,
-            clamp,
-            ..
-        } = *self.filter;
-        let mut sum = terms.add(wide, self.line, channels, at, count);
-        if !post.is_empty() {
-            let post = &post[self.image * channels + at..][..count];
-            sum = wide.mul(sum, load_some::<f32, W>(wide, post));
-        }
-        if !bias.is_empty() {
-            sum = wide.add(sum, load_some::<f32, W>(wide, &bias[at..][..count]));
-        }
-        sum = wide.add(sum, wide.splat(noise));
-        // Leaky for slopes up to 1.
-        let active = wide.max(sum, wide.mul(sum, wide.splat(slope)));
-        let scaled = wide.mul(active, wide.splat(gain));
-        let limited = wide.min(wide.splat(clamp), wide.max(wide.splat(-clamp), scaled));
-        store_some(wide, &mut self.out[column * channels + at..][..count], limited);
+        let mut terms = self.filter.terms(self.y, height);
+        terms.weights = terms.weights.map(|weight| weight * self.filter.gain);
+        terms.add_all(wide, image, length, self.line);
     }
 }
 

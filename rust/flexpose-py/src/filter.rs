@@ -1,11 +1,11 @@
-//! The filter with a layer's pointwise end for Python; `flexpose.ops` brings tensors into form first.
+//! The filter for Python; `flexpose.ops` brings tensors into form first.
 
 use std::num::NonZeroUsize;
 
 use flexpose_core::convolution::Number;
 use flexpose_core::filter::{filter as compute, Filter};
 use flexpose_core::WideLevel;
-use numpy::{Element, PyArray1, PyArray4, PyUntypedArrayMethods};
+use numpy::{Element, PyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::convert::{borrow, borrow_mut, contiguous, contiguous_mut, usage_error, wide_level, Numbers};
@@ -15,16 +15,11 @@ use crate::errors::to_py_err;
 struct Rest<'a, 'py> {
     py: Python<'py>,
     level: WideLevel,
-    post: &'a Bound<'py, PyArray1<f32>>,
-    noise: &'a Bound<'py, PyArray1<f32>>,
-    bias: &'a Bound<'py, PyArray1<f32>>,
     taps: &'a [f32],
     up: usize,
     down: usize,
     before: isize,
-    slope: f32,
     gain: f32,
-    clamp: f32,
     workers: Option<NonZeroUsize>,
 }
 
@@ -47,11 +42,6 @@ impl Rest<'_, '_> {
             return Err(usage_error(py, message));
         }
         let x = borrow("x", x)?;
-        let (post, noise, bias) = (
-            borrow("post", self.post)?,
-            borrow("noise", self.noise)?,
-            borrow("bias", self.bias)?,
-        );
         let filter = Filter::<T> {
             images,
             size: [height, width],
@@ -61,13 +51,8 @@ impl Rest<'_, '_> {
             down: self.down,
             before: self.before,
             taps: self.taps,
-            x: contiguous(py, "x", &x)?,
-            post: contiguous(py, "post", &post)?,
-            noise: contiguous(py, "noise", &noise)?,
-            bias: contiguous(py, "bias", &bias)?,
-            slope: self.slope,
             gain: self.gain,
-            clamp: self.clamp,
+            x: contiguous(py, "x", &x)?,
         };
         let mut out = borrow_mut("out", out)?;
         let out = contiguous_mut(py, "out", &mut out)?;
@@ -77,43 +62,31 @@ impl Rest<'_, '_> {
     }
 }
 
-/// Filters `x [N, H, W, C]` into `out [N, H', W', C]` and ends the layer.
+/// Filters `x [N, H, W, C]` into `out [N, H', W', C]`, with `taps` in either direction.
 #[pyfunction]
-#[pyo3(signature = (
-    x, post, noise, bias, out, *, taps, up, down, before, slope, gain, clamp, workers, level=None
-))]
-#[allow(clippy::too_many_arguments)] // what a filtered layer consists of, as Python has it
+#[pyo3(signature = (x, out, *, taps, up, down, before, gain, workers, level=None))]
+#[allow(clippy::too_many_arguments)] // what a filter consists of, as Python has it
 #[allow(clippy::needless_pass_by_value)] // as extracted
 fn filter<'py>(
     py: Python<'py>,
     x: Numbers<'py>,
-    post: &Bound<'py, PyArray1<f32>>,
-    noise: &Bound<'py, PyArray1<f32>>,
-    bias: &Bound<'py, PyArray1<f32>>,
     out: Numbers<'py>,
     taps: Vec<f32>,
     up: usize,
     down: usize,
     before: isize,
-    slope: f32,
     gain: f32,
-    clamp: f32,
     workers: Option<NonZeroUsize>,
     level: Option<&str>,
 ) -> PyResult<()> {
     let rest = Rest {
         py,
         level: wide_level(py, level)?,
-        post,
-        noise,
-        bias,
         taps: &taps,
         up,
         down,
         before,
-        slope,
         gain,
-        clamp,
         workers,
     };
     match (x, out) {

@@ -7,9 +7,9 @@
 use std::num::NonZeroUsize;
 
 use super::number::{exactly, exactly_mut, Number};
-use super::{Shape, Window, COLUMNS, MAX_SIDE, ROWS};
+use super::{is_multiple, Shape, Window, COLUMNS, MAX_SIDE, ROWS};
 use crate::dispatch::{run_wide, Wide, WideLevel, WideTask, WIDE};
-use crate::error::{Error, Result};
+use crate::error::{check_length, check_size, Result};
 use crate::threads::{for_each_chunk, for_each_chunk_with};
 
 /// Words of tiles that are transformed and multiplied together.
@@ -50,46 +50,15 @@ impl<T: Number> WeightGradient<'_, T> {
             outputs,
             up,
         } = self.shape;
-        for (argument, expected, got, fits) in [
-            (
-                "inputs",
-                "a multiple of 32",
-                inputs,
-                inputs > 0 && inputs % COLUMNS == 0,
-            ),
-            (
-                "outputs",
-                "a multiple of 16",
-                outputs,
-                outputs > 0 && outputs % WIDE == 0,
-            ),
-            ("up", "1", up, up == 1),
-        ] {
-            if !fits {
-                return Err(Error::Size {
-                    argument,
-                    expected,
-                    got,
-                });
-            }
-        }
+        check_size("inputs", "a multiple of 32", inputs, is_multiple(inputs, COLUMNS))?;
+        check_size("outputs", "a multiple of 16", outputs, is_multiple(outputs, WIDE))?;
+        check_size("up", "1", up, up == 1)?;
         let pixels = images * height * width;
-        for (argument, expected, got) in [
-            ("x", pixels * inputs, self.x.len()),
-            ("gradient", pixels * outputs, self.gradient.len()),
-            ("pre", images * inputs, self.pre.len()),
-            ("post", images * outputs, self.post.len()),
-            ("out", outputs * 9 * inputs, out.len()),
-        ] {
-            if expected != got {
-                return Err(Error::Length {
-                    argument,
-                    expected,
-                    got,
-                });
-            }
-        }
-        Ok(())
+        check_length("x", self.x.len(), pixels * inputs)?;
+        check_length("gradient", self.gradient.len(), pixels * outputs)?;
+        check_length("pre", self.pre.len(), images * inputs)?;
+        check_length("post", self.post.len(), images * outputs)?;
+        check_length("out", out.len(), outputs * 9 * inputs)
     }
 
     fn tiles_per_image(&self) -> usize {
@@ -100,7 +69,8 @@ impl<T: Number> WeightGradient<'_, T> {
 /// Computes `out` `[O, 3, 3, I]` on `workers` threads, or as many as this process may use.
 ///
 /// # Errors
-/// [`Error::Length`] and [`Error::Size`] for buffers that do not fit, [`Error::Threads`] if no thread starts.
+/// [`Error::Length`](crate::Error::Length) and [`Error::Size`](crate::Error::Size) for buffers that do not fit,
+/// [`Error::Threads`](crate::Error::Threads) if no thread starts.
 pub fn weight_gradient<T: Number>(
     level: WideLevel,
     problem: &WeightGradient<'_, T>,

@@ -2,6 +2,7 @@
 
 use super::{filter, Filter};
 use crate::convolution::tests::numbers;
+use crate::convolution::Number;
 use crate::dispatch::WideLevel;
 use crate::error::Error;
 
@@ -15,37 +16,16 @@ struct Case {
     down: usize,
     before: isize,
     taps: Vec<f32>,
-    noisy: usize,
 }
 
 const IMAGES: usize = 2;
 
-struct Tensors {
-    x: Vec<f32>,
-    post: Vec<f32>,
-    noise: Vec<f32>,
-    bias: Vec<f32>,
-}
-
 impl Case {
-    fn tensors(&self) -> Tensors {
-        let pixels = self.out_size[0] * self.out_size[1];
-        let some = |count: usize, seed| {
-            if self.noisy == 0 {
-                Vec::new()
-            } else {
-                numbers(count, seed)
-            }
-        };
-        Tensors {
-            x: numbers(IMAGES * self.size[0] * self.size[1] * self.channels, 1),
-            post: some(IMAGES * self.channels, 2),
-            noise: numbers(self.noisy * pixels, 3),
-            bias: some(self.channels, 4),
-        }
+    fn x(&self) -> Vec<f32> {
+        numbers(IMAGES * self.size[0] * self.size[1] * self.channels, 1)
     }
 
-    fn filter<'a>(&'a self, tensors: &'a Tensors) -> Filter<'a, f32> {
+    fn filter<'a, T: Number>(&'a self, x: &'a [T]) -> Filter<'a, T> {
         Filter {
             images: IMAGES,
             size: self.size,
@@ -55,13 +35,8 @@ impl Case {
             down: self.down,
             before: self.before,
             taps: &self.taps,
-            x: &tensors.x,
-            post: &tensors.post,
-            noise: &tensors.noise,
-            bias: &tensors.bias,
-            slope: if self.noisy == 0 { 1.0 } else { 0.2 },
             gain: 1.5,
-            clamp: if self.noisy == 1 { 0.5 } else { f32::INFINITY },
+            x,
         }
     }
 
@@ -81,8 +56,7 @@ impl Case {
     }
 
     fn expected(&self) -> Vec<f64> {
-        let tensors = self.tensors();
-        let filter = self.filter(&tensors);
+        let x = self.x();
         let [height, width] = self.out_size;
         let begin = |o: usize| (o * self.down).cast_signed() - self.before;
         let mut y = Vec::new();
@@ -93,23 +67,11 @@ impl Case {
                     let mut sum = 0.0;
                     for (i, a) in (0..).zip(&self.taps) {
                         for (j, b) in (0..).zip(&self.taps) {
-                            let value = self.spread(&tensors.x, image, row + i, column + j, channel);
+                            let value = self.spread(&x, image, row + i, column + j, channel);
                             sum += f64::from(a * b) * value;
                         }
                     }
-                    if self.noisy > 0 {
-                        let own = image % self.noisy * height * width;
-                        sum = sum * f64::from(tensors.post[image * self.channels + channel])
-                            + f64::from(tensors.bias[channel])
-                            + f64::from(tensors.noise[own + place]);
-                    }
-                    let active = if sum < 0.0 {
-                        sum * f64::from(filter.slope)
-                    } else {
-                        sum
-                    };
-                    let limit = f64::from(filter.clamp);
-                    y.push((active * 1.5).clamp(-limit, limit));
+                    y.push(1.5 * sum);
                 }
             }
         }
@@ -118,7 +80,7 @@ impl Case {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |size, out_size, channels, up, down, before, noisy| Case {
+    let case = |size, out_size, channels, up, down, before| Case {
         size,
         out_size,
         channels,
@@ -126,18 +88,17 @@ fn cases() -> Vec<Case> {
         down,
         before,
         taps: TAPS.to_vec(),
-        noisy,
     };
     vec![
-        case([5, 8], [6, 9], 19, 1, 1, 2, 0),
-        case([5, 8], [10, 16], 16, 2, 1, 2, 1),
-        case([5, 8], [10, 16], 3, 2, 1, 1, 2),
-        case([7, 6], [4, 3], 33, 1, 2, 1, 2),
-        case([7, 6], [2, 9], 5, 3, 2, -1, 0),
-        case([1, 1], [9, 9], 17, 1, 1, 4, 0), // far outside as well
+        case([5, 8], [6, 9], 19, 1, 1, 2),
+        case([5, 8], [10, 16], 16, 2, 1, 2),
+        case([5, 8], [10, 16], 3, 2, 1, 1),
+        case([7, 6], [4, 3], 33, 1, 2, 1),
+        case([7, 6], [2, 9], 5, 3, 2, -1),
+        case([1, 1], [9, 9], 17, 1, 1, 4), // far outside as well
         Case {
             taps: vec![1.0],
-            ..case([4, 3], [4, 3], 20, 1, 1, 0, 1)
+            ..case([4, 3], [4, 3], 20, 1, 1, 0)
         },
     ]
 }
@@ -145,10 +106,10 @@ fn cases() -> Vec<Case> {
 #[test]
 fn equals_the_definition() {
     for (number, case) in cases().iter().enumerate() {
-        let (tensors, expected) = (case.tensors(), case.expected());
+        let (x, expected) = (case.x(), case.expected());
         for level in WideLevel::available() {
             let mut out = vec![f32::NAN; expected.len()];
-            filter(level, &case.filter(&tensors), None, &mut out).unwrap();
+            filter(level, &case.filter(&x), None, &mut out).unwrap();
             for (found, wanted) in out.iter().zip(&expected) {
                 let off = (f64::from(*found) - wanted).abs();
                 assert!(
@@ -164,29 +125,11 @@ fn equals_the_definition() {
 #[test]
 fn halves_are_rounded_once() {
     let case = &cases()[1];
-    let (tensors, expected) = (case.tensors(), case.expected());
-    let full = case.filter(&tensors);
-    let x: Vec<u16> = tensors.x.iter().map(|v| (v.to_bits() >> 16) as u16).collect();
-    let half = Filter {
-        images: full.images,
-        size: full.size,
-        out_size: full.out_size,
-        channels: full.channels,
-        up: full.up,
-        down: full.down,
-        before: full.before,
-        taps: full.taps,
-        x: &x,
-        post: full.post,
-        noise: full.noise,
-        bias: full.bias,
-        slope: full.slope,
-        gain: full.gain,
-        clamp: full.clamp,
-    };
+    let expected = case.expected();
+    let x: Vec<u16> = case.x().iter().map(|v| (v.to_bits() >> 16) as u16).collect();
     for level in WideLevel::available() {
         let mut out = vec![0; expected.len()];
-        filter(level, &half, None, &mut out).unwrap();
+        filter(level, &case.filter(&x), None, &mut out).unwrap();
         for (found, wanted) in out.iter().zip(&expected) {
             let found = f64::from(f32::from_bits(u32::from(*found) << 16));
             assert!(
@@ -198,9 +141,9 @@ fn halves_are_rounded_once() {
 }
 
 #[test]
-fn nan_goes_through_and_infinity_is_limited() {
+fn what_is_not_a_number_stays_what_it_is() {
     let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0];
-    let none = Filter {
+    let same = Filter {
         images: 1,
         size: [1, 1],
         out_size: [1, 1],
@@ -209,30 +152,25 @@ fn nan_goes_through_and_infinity_is_limited() {
         down: 1,
         before: 0,
         taps: &[1.0],
-        x: &x,
-        post: &[],
-        noise: &[],
-        bias: &[],
-        slope: 1.0,
         gain: 1.0,
-        clamp: 3.0,
+        x: &x,
     };
     for level in WideLevel::available() {
         let mut out = [0.0; 4];
-        filter(level, &none, None, &mut out).unwrap();
+        filter(level, &same, None, &mut out).unwrap();
         assert!(out[0].is_nan(), "{}", level.name());
-        assert_eq!(out[1..], [3.0, -3.0, 2.0]);
+        assert_eq!(out[1..], x[1..]);
     }
 }
 
 #[test]
 fn threads_do_not_change_a_bit() {
     let case = &cases()[3];
-    let tensors = case.tensors();
+    let (x, length) = (case.x(), case.expected().len());
     let run = |workers: usize| {
-        let mut out = vec![0.0; case.expected().len()];
+        let mut out = vec![0.0; length];
         let level = WideLevel::available().pop().unwrap();
-        filter(level, &case.filter(&tensors), workers.try_into().ok(), &mut out).unwrap();
+        filter(level, &case.filter(&x), workers.try_into().ok(), &mut out).unwrap();
         out
     };
     assert_eq!(run(1), run(3));
@@ -241,43 +179,19 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn wrong_sizes_are_refused() {
     let case = &cases()[1];
-    let tensors = case.tensors();
-    let good = case.filter(&tensors);
+    let x = case.x();
+    let good = case.filter(&x);
     let level = WideLevel::available()[0];
     let mut out = vec![0.0; case.expected().len()];
-    let length = |changed: &Filter<'_, f32>, out: &mut [f32]| match filter(level, changed, None, out) {
+    let refused = |changed: &Filter<'_, f32>, out: &mut [f32]| match filter(level, changed, None, out) {
         Err(Error::Length { argument, .. } | Error::Size { argument, .. }) => argument,
         other => panic!("{other:?}"),
     };
-    let short = Filter {
-        x: &tensors.x[1..],
-        ..good
-    };
-    assert_eq!(length(&short, &mut out), "x");
-    assert_eq!(length(&Filter { post: &[1.0], ..good }, &mut out), "post");
-    assert_eq!(
-        length(
-            &Filter {
-                noise: &[1.0],
-                ..good
-            },
-            &mut out
-        ),
-        "noise"
-    );
-    assert_eq!(length(&Filter { bias: &[1.0], ..good }, &mut out), "bias");
-    assert_eq!(length(&Filter { up: 0, ..good }, &mut out), "up");
-    assert_eq!(length(&Filter { down: 0, ..good }, &mut out), "down");
-    assert_eq!(length(&Filter { taps: &[], ..good }, &mut out), "taps");
-    assert_eq!(
-        length(
-            &Filter {
-                taps: &[1.0; 5],
-                ..good
-            },
-            &mut out
-        ),
-        "taps"
-    );
-    assert_eq!(length(&good, &mut out[1..]), "out");
+    let (short, long) = (&x[1..], &[1.0; 5]);
+    assert_eq!(refused(&Filter { x: short, ..good }, &mut out), "x");
+    assert_eq!(refused(&Filter { up: 0, ..good }, &mut out), "up");
+    assert_eq!(refused(&Filter { down: 0, ..good }, &mut out), "down");
+    assert_eq!(refused(&Filter { taps: &[], ..good }, &mut out), "taps");
+    assert_eq!(refused(&Filter { taps: long, ..good }, &mut out), "taps");
+    assert_eq!(refused(&good, &mut out[1..]), "out");
 }
