@@ -198,11 +198,38 @@ def test_rounds_make_up_for_what_a_linear_map_leaves(
     asked, codes = solver.fit(wanted, [1, 3], rounds=3, **options)
     assert len(told) == 4
     assert len(torch.unique(codes, dim=0)) == 400
-    np.testing.assert_array_less(np.array(told[1:]) / told[:-1], 0.35)
+    # What is left of the difference: 1 - 0.7 times the step, squared.
+    np.testing.assert_allclose(np.array(told[1:]) / told[:-1], [0.16, 0.16, 0.36], rtol=1e-3)
     assert told[0] == pytest.approx(frechet_distance(0.7 * wanted + 0.05, wanted))
     assert frechet_distance(0.7 * asked + 0.05, wanted) < 0.02 * told[0]  # type: ignore[operator]
     assert solver.fit(wanted, [1, 3], rounds=0, **options)[0] is not asked
     np.testing.assert_array_equal(solver.fit(wanted, [1, 3], rounds=0, **options)[0], wanted)
+
+
+def test_each_round_looks_at_other_samples(
+    generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
+    seen: list[torch.Tensor] = []
+    draws_what_is_asked(solver, monkeypatch, lambda asked: asked)
+
+    def read(_: Any, codes: torch.Tensor, asked: np.ndarray) -> np.ndarray:
+        seen.append(codes)
+        return asked
+
+    monkeypatch.setattr(LeastSquares, "_read", read)
+    wanted = np.random.default_rng(0).normal(0, 0.3, (400, 13, 2))
+    solver.fit(wanted, [1, 3], rounds=2, form="raw", framed=lambda poses: poses, report=lambda _: None)
+    assert [len(codes) for codes in seen] == [1000] * 3
+    assert len(torch.unique(torch.cat([*seen, solver.codes]), dim=0)) == 3400
+
+
+def test_more_poses_of_the_source(taught: Path, generator: Generator) -> None:
+    solver = LeastSquares(generator, load_beta(taught)[0], 50, 3, torch.float32)
+    many = solver.sample_source(200)
+    np.testing.assert_allclose(solver.sample_source(20), many[:20], atol=1e-9)
+    off = np.abs(many[:, None] - solver.poses[None]).max((2, 3))
+    assert off.min() > 1e-6, "not those that codes are matched with"
 
 
 # --- adaptation by it
@@ -224,6 +251,17 @@ def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
     assert len(poses) == 70
 
 
+def test_poses_that_must_not_be_mirrored_are_not_seen_from_behind(tmp_path: Path, taught: Path) -> None:
+    def tau(name: str, **changes: Any) -> dict[str, torch.Tensor]:
+        file = adapt(tiny.target_poses(), replace(CONFIG, **changes), tmp_path / name, source=taught)
+        return read_adapter(file)[0].state_dict()
+
+    one, other = tau("a", flips=False, behind=0.3), tau("b", flips=False, behind=0.0)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    one, other = tau("c", flips=True, behind=0.3), tau("d", flips=True, behind=0.0)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +274,7 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
         def message(self, text: str) -> None:
             told.append(text)
 
-    config = replace(CONFIG, plausible=0.35)
+    config = replace(CONFIG, plausible=0.35, behind=0.0)
     file = adapt(tiny.target_poses(), config, tmp_path / "a", source=taught, progress=Listener())
     assert "limits" not in read_adapter(file)[1]
     assert any("nothing is rejected; more guide poses" in text for text in told)

@@ -94,3 +94,18 @@ def test_shapes_and_numbers(guides, prior):
     broken[3, 0] = np.nan
     with pytest.raises(UsageError, match="prior must be finite, pose 3 is not"):
         vary(guides, broken)
+
+
+def test_weights_say_how_often(guides, prior):
+    varied = vary(guides, prior, n=3000, strength=0, weights=[1, 0, 2, 0, 7])
+    nearest = np.abs(varied[:, None] - guides[None]).max((2, 3)).argmin(1)
+    np.testing.assert_allclose(np.bincount(nearest, minlength=5) / 3000, [0.1, 0, 0.2, 0, 0.7], atol=0.03)
+    np.testing.assert_array_equal(vary(guides, prior), vary(guides, prior, weights=np.full(5, 0.3)))
+
+
+@pytest.mark.parametrize(
+    "weights", [[1, 1], np.ones((5, 1)), [1, 1, -1, 1, 1], [0] * 5, [1, 1, np.nan, 1, 1], [np.inf] + [1] * 4]
+)
+def test_weights_that_are_none(guides, prior, weights):
+    with pytest.raises(UsageError, match="weights must be 5 numbers >= 0"):
+        vary(guides, prior, weights=weights)

@@ -50,6 +50,9 @@ class AdaptConfig:
     lr: float = 0.03
     lr_decay: Literal["none", "cosine"] = "cosine"
     flips: bool = True  # add the mirrored guide poses
+    # Share of T* that varies guide poses as they look from behind, mirrored with left and right kept: those that the
+    # source knows such poses of, and with `flips` alone.
+    behind: float = 0.3
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_iterations: int = 100
@@ -60,9 +63,11 @@ class AdaptConfig:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.start == "identity" and self.iterations == 0:
             raise ConfigError('iterations must be > 0 where start is "identity", got 0')
-        for name in ("mixed", "seed", "iterations", "rounds", "variation", "plausible"):
+        for name in ("mixed", "seed", "iterations", "rounds", "variation", "plausible", "behind"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.behind > 1:
+            raise ConfigError(f"behind must be at most 1, got {self.behind}")
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
         check_features(self.features, self.features_file)

@@ -3,7 +3,8 @@
 The source generator can be run backwards to the codes of any poses (`PoseEncoder`). Styles of these codes are what
 tau has to give, styles of codes matched to the poses are what it gets, and each block is a linear regression. What a
 linear map leaves undone shows in the poses that the adapted generator then draws: their mean and covariance are
-compared with those of the training poses, and the difference is added to what the regression is asked for. This is
+compared with those of the training poses, and the difference is added to what the regression is asked for, by ever
+smaller parts, and each time of other samples: what is due to the sample then averages out. This is
 ours, not the paper's; the paper trains tau by gradient descent (`flexpose.adapt.loop`).
 """
 
@@ -33,8 +34,10 @@ __all__ = ["LeastSquares", "solve_transfer"]
 _RIDGE = 1e-6  # of the mean square of a style; towards the identity
 _DRAWN = 1000  # poses drawn to fit the encoder, and again in each round
 _CORRECTION = 0.6  # of what a round finds missing: the full step trades precision for recall
+_TOO_FAR = 2.0  # times the least distance before: more than samples differ by
 _POOL_STREAM = 20
 _CHECK_STREAM = 22
+_PRIOR_STREAM = 24
 
 
 @torch.no_grad()
@@ -92,14 +95,16 @@ class LeastSquares:
     """
 
     def __init__(self, generator: Generator, beta: Regressor, count: int, seed: int, dtype: Any) -> None:
-        self.generator, self.beta, self.dtype = generator, beta, dtype
+        self.generator, self.beta, self.seed, self.dtype = generator, beta, seed, dtype
         z = latents(max(count, _DRAWN), generator.config.z_dim, seed, stream=_POOL_STREAM)
         codes = map_codes(generator, z).clone()
         self.encoder = PoseEncoder.fit(generator, z[:_DRAWN], self._read(codes[:_DRAWN], None))
         self.codes, self.poses = codes[:count], self.encoder.decode(z[:count])
-        self._check = map_codes(
-            generator, latents(_DRAWN, generator.config.z_dim, seed, stream=_CHECK_STREAM)
-        ).clone()
+
+    def sample_source(self, count: int) -> NDArray[np.float64]:
+        """Other poses [count, K, 2] that G means to draw; none of them is drawn."""
+        z = latents(count, self.generator.config.z_dim, self.seed, stream=_PRIOR_STREAM)
+        return self.encoder.decode(z)
 
     def _read(self, codes: Tensor, transfer: Transfer | None) -> NDArray[np.float32]:
         images = draw_images(self.generator, codes, transfer=transfer, dtype=self.dtype)
@@ -126,29 +131,31 @@ class LeastSquares:
             report: told the Frechet distance between drawn poses and `poses`, before the first round and after each.
 
         Returns:
-            tau, that of the least distance, and the code [count, w_dim] that answers for each pose.
+            tau, of the last round that did not go too far, and the code [count, w_dim] that answers for each pose.
 
         Raises:
             DataError: no finite solution, or pictures without numbers.
         """
         codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
         asked = np.asarray(poses, np.float64)
-        if rounds == 0:
-            return self._solved(codes, asked, layers, form), codes
-        best: Transfer | None = None
-        least, base, step = np.inf, asked, _CORRECTION
-        for _ in range(rounds + 1):
-            transfer = self._solved(codes, asked, layers, form)
-            drawn = framed(self._read(self._check, transfer))
+        transfer = tried = self._solved(codes, asked, layers, form)
+        least, base, caution = np.inf, asked, 1.0
+        z = latents((rounds + 1) * _DRAWN, self.generator.config.z_dim, self.seed, stream=_CHECK_STREAM)
+        for number in range(rounds + 1 if rounds else 0):
+            others = map_codes(self.generator, z[number * _DRAWN : (number + 1) * _DRAWN]).clone()
+            drawn = framed(self._read(others, tried))
             distance = frechet_distance(drawn, poses)
             report(distance)
-            if best is None or distance < least:
-                best, least, base = transfer, distance, asked
+            if distance < _TOO_FAR * least:
+                transfer, least, base = tried, min(least, distance), asked
                 towards = affine_transport(drawn, poses, noise=self.encoder.noise)(asked)
-            else:  # too far: what is asked for is beyond what the generator can draw
-                step /= 2
-            asked = base + step * (towards - base)
-        return transfer if best is None else best, codes
+            else:  # what is asked for is beyond what the generator can draw
+                caution /= 2
+            if number < rounds:
+                step = caution * _CORRECTION * min(1.0, 2 / (number + 1))
+                asked = base + step * (towards - base)
+                tried = self._solved(codes, asked, layers, form)
+        return transfer, codes
 
     def _solved(
         self, codes: Tensor, asked: NDArray[np.float64], layers: Sequence[int], form: TransferForm

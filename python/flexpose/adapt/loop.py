@@ -26,7 +26,6 @@ from ..errors import ConfigError, DataError, UsageError
 from ..metrics import KinematicLimits, frechet_distance, nearest_shot_distances
 from ..models import Prefix, Transfer
 from ..ops.graphs import Repeated
-from ..poses import vary_poses
 from ..pretrain.data import images_to_tensor
 from ..runs import Progress, RunFolder, StopSignal
 from ..sample.draw import draw_images, latents, map_codes, read_keypoints
@@ -36,7 +35,15 @@ from .features import Gamma, read_features
 from .guards import shot_warnings
 from .least_squares import LeastSquares
 from .sources import load_sources
-from .training_poses import guide_poses, joined_poses, mixed_poses, paired_codes
+from .training_poses import (
+    from_behind,
+    guide_poses,
+    joined_poses,
+    mixed_poses,
+    paired_codes,
+    varied_poses,
+    with_mirrored,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -55,6 +62,7 @@ __all__ = ["adapt"]
 
 _GRID = 36
 _MEASURED = 256
+_PRIOR = 10_000  # poses of the source, by which guide poses are varied
 _LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
 _WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
 
@@ -223,7 +231,6 @@ def _prepare(
 ) -> tuple[NDArray[np.float32], Tensor, Transfer, KinematicLimits | None, dict[str, Any]]:
     """(T u T*, a code for each pose, the tau to begin with, limits of samples, what is logged of it)."""
     guides = guide_poses(framed, drawing, config)
-    limits = _limits(guides, drawing, config.plausible)
     layers = config.layers or tuple(range(1, generator.num_layers + 1))
     if config.start == "identity":
         mixes = mixed_poses(guides, drawing, config, progress)
@@ -236,20 +243,15 @@ def _prepare(
     source_poses = drawing.reframed(solver.poses)
     for warning in shot_warnings(framed.normalized, source_poses):
         progress.message(warning)
+    shown = guides
     if config.variation > 0 and config.mixed > 0:
-        prior = solver.poses
-        mirrored = prior[:, drawing.skeleton.flip_index] * np.array([-1.0, 1.0])
-        varied = vary_poses(
-            guides,
-            drawing.reframed(np.concatenate([prior, mirrored])),
-            config.mixed,
-            seed=config.seed,
-            skeleton=drawing.skeleton,
-            strength=config.variation,
-        )
-        poses = np.concatenate([guides, drawing.reframed(varied).astype(np.float32)])
+        prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
+        behind = from_behind(guides, prior) if config.flips and config.behind > 0 else guides[:0]
+        shown = np.concatenate([guides, behind])
+        poses = np.concatenate([guides, varied_poses(guides, behind, prior, drawing, config)])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
+    limits = _limits(shown, drawing, config.plausible)
     distances: list[float] = []
 
     def report(distance: float) -> None:
@@ -269,7 +271,7 @@ def _prepare(
                 shares.append(round(float(good.mean()), 3))
                 return whole[good]
             widened *= _WIDER
-            limits = _limits(guides, drawing, widened) if widened < _WIDEST else None
+            limits = _limits(shown, drawing, widened) if widened < _WIDEST else None
         return whole
 
     while True:

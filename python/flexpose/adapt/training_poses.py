@@ -1,13 +1,14 @@
-"""The training set of the paper's way: guide poses, mixes of them, and a latent code for each."""
+"""The training poses: guide poses, and mixes (the paper's way) or variations of them; and a code for each mix."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from ..poses import mixup_poses, shrunken_mix_fraction
+from ..metrics import nearest_shot_distances
+from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..sample.draw import draw_images, latents, read_keypoints
 from .pairing import match_poses
 
@@ -22,19 +23,33 @@ if TYPE_CHECKING:
     from ..runs import Progress
     from .config import AdaptConfig
 
-__all__ = ["guide_poses", "joined_poses", "mixed_poses", "paired_codes"]
+F = TypeVar("F", bound=np.floating)
+
+__all__ = [
+    "from_behind",
+    "guide_poses",
+    "joined_poses",
+    "mixed_poses",
+    "paired_codes",
+    "varied_poses",
+    "with_mirrored",
+]
 
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
+_NEIGHBORS = 40
+_KNOWN = 2.5  # times as far from the source as seen from before: bodies are at 0.6 to 2, faces at 5 to 14
 
 
 def guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
     """T: the guide poses, and mirrored if the settings say so."""
-    poses = shots.normalized
-    if config.flips:
-        mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], np.float32)
-        poses = np.concatenate([poses, mirrored])
-    return poses
+    return with_mirrored(shots.normalized, drawing) if config.flips else shots.normalized
+
+
+def with_mirrored(poses: NDArray[F], drawing: Drawing) -> NDArray[F]:
+    """Poses [N, K, 2] in frame coordinates, and as a mirror shows them [2 N, K, 2]."""
+    mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], poses.dtype)
+    return np.concatenate([poses, mirrored])
 
 
 def mixed_poses(
@@ -59,6 +74,46 @@ def mixed_poses(
             'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
         )
     return mixes
+
+
+def from_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Guide poses as they look from behind, or from the other side: mirrored, while left and right stay.
+
+    Only those that the source has poses like: a walker may well come or go, but no face is seen from behind.
+
+    Args:
+        guides: [S, K, 2] in frame coordinates.
+        prior: [N, K, 2], poses of the source.
+
+    Returns:
+        [0 to S, K, 2].
+    """
+    turned = guides * np.array([-1, 1], np.float32)
+    known = nearest_shot_distances(turned, prior) <= _KNOWN * nearest_shot_distances(guides, prior)
+    return np.asarray(turned[known], np.float32)
+
+
+def varied_poses(
+    guides: NDArray[np.float32],
+    behind: NDArray[np.float32],
+    prior: NDArray[np.floating],
+    drawing: Drawing,
+    config: AdaptConfig,
+) -> NDArray[np.float32]:
+    """T*, guide poses varied as the source's poses near them do, a share of them as seen from behind [mixed, K, 2]."""
+    share = config.behind if len(behind) else 0.0
+    weights = np.repeat([(1 - share) / len(guides), share / max(len(behind), 1)], [len(guides), len(behind)])
+    varied = vary_poses(
+        np.concatenate([guides, behind]),
+        prior,
+        config.mixed,
+        seed=config.seed,
+        skeleton=drawing.skeleton,
+        weights=weights,
+        strength=config.variation,
+        neighbors=_NEIGHBORS,
+    )
+    return drawing.reframed(varied).astype(np.float32)
 
 
 def joined_poses(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ def vary_poses(
     *,
     seed: int,
     skeleton: Skeleton,
+    weights: ArrayLike | None = None,
     strength: float = 0.8,
     lengths: float = 0.3,
     pull: float = 0.5,
@@ -45,6 +46,7 @@ def vary_poses(
         n: poses to draw; pose i is the same whatever n.
         seed: 0 to 2^64 - 1.
         skeleton: K keypoints.
+        weights: [S] how often each guide pose is taken, in any unit; by default all alike.
         strength: factor of the bones' turns; 0 leaves the guide poses alone.
         lengths: factor of the logarithms of their stretches, times `strength`. Bone ratios are the target's
             own, so it is small.
@@ -68,7 +70,7 @@ def vary_poses(
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low} to {high}, got {value}")
     drawn = uniforms(seed, Stream.VARIATION, n, 2)
-    own = (drawn[:, 0] * len(guides)).astype(np.int64)
+    own = np.searchsorted(_shares(weights, len(guides)), drawn[:, 0], side="right")
     which = (drawn[:, 1] * neighbors).astype(np.int64)
 
     length, angle = _bones(guides, skeleton)
@@ -87,6 +89,15 @@ def _complete(name: str, poses: ArrayLike, skeleton: Skeleton) -> NDArray[np.flo
         record = int((~np.isfinite(array)).any(axis=(1, 2)).argmax())
         raise UsageError(f"{name} must be finite, pose {record} is not")
     return array
+
+
+def _shares(weights: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    """Where each guide pose's part of [0, 1) ends, but for the last one's."""
+    given = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    if given.shape != (n,) or not (np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0):
+        raise UsageError(f"weights must be {n} numbers >= 0 that are not all 0, got {weights!r}")
+    ends = np.cumsum(given)
+    return np.asarray(ends[:-1] / ends[-1], np.float64)
 
 
 def _turned(angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,89 @@
+"""Guide poses from behind, and the varied poses that tau is solved for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flexpose.adapt import AdaptConfig
+from flexpose.adapt.training_poses import from_behind, guide_poses, varied_poses, with_mirrored
+from flexpose.config import make_config
+from flexpose.drawing import Drawing
+from flexpose.errors import ConfigError
+from flexpose.skeleton import load_skeleton
+
+from .. import tiny
+
+BODY = load_skeleton("body13")
+DRAWING = Drawing(skeleton=BODY, size_px=16)
+LEFT, RIGHT = (BODY.names.index(f"{side}_shoulder") for side in ("left", "right"))
+
+
+@pytest.fixture
+def guides() -> np.ndarray:
+    return DRAWING.framed(tiny.target_poses()).normalized
+
+
+def facing(poses: np.ndarray) -> np.ndarray:
+    """Whether the left shoulder is at the right, as with someone who faces the camera."""
+    return np.asarray(poses[:, LEFT, 0] > poses[:, RIGHT, 0])
+
+
+def test_from_behind_sides_change_and_left_stays_left(guides: np.ndarray) -> None:
+    everything = np.concatenate([guides, guides * [-1, 1]])
+    behind = from_behind(guides, everything)
+    np.testing.assert_array_equal(behind, guides * np.array([-1, 1], np.float32))
+    assert not (facing(behind) & facing(guides)).any()
+    assert behind.dtype == guides.dtype
+
+
+def test_what_the_source_never_shows_from_behind_is_not_turned(guides: np.ndarray) -> None:
+    """As with faces: poses near the guide poses themselves, and none near them from behind."""
+    rng = np.random.default_rng(0)
+    near = np.concatenate([guides + rng.normal(0, 0.01, guides.shape) for _ in range(20)])
+    assert len(from_behind(guides, near)) == 0
+    one = np.concatenate([near, guides[2:3] * [-1, 1]])
+    np.testing.assert_array_equal(from_behind(guides, one), guides[2:3] * np.array([-1, 1], np.float32))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_varied_poses_is_from_behind(guides: np.ndarray, share: float) -> None:
+    prior = with_mirrored(guides, DRAWING)
+    prior = np.concatenate([prior, prior * [-1, 1]] * 4)
+    behind = guides * np.array([-1, 1], np.float32)
+    config = AdaptConfig(behind=share, mixed=2000, variation=1e-6)
+    varied = varied_poses(guides, behind, prior, DRAWING, config)
+    assert varied.shape == (2000, 13, 2)
+    assert varied.dtype == np.float32
+    distance = np.abs(varied[:, None] - np.concatenate([guides, behind])[None]).max((2, 3))
+    nearest = distance.argmin(1)
+    assert distance.min(1).max() < 1e-3
+    assert (nearest >= len(guides)).mean() == pytest.approx(share, abs=0.03)
+    counts = np.bincount(nearest, minlength=2 * len(guides))
+    for part, expected in ((counts[: len(guides)], 1 - share), (counts[len(guides) :], share)):
+        np.testing.assert_allclose(part / 2000, expected / len(guides), atol=0.04)
+
+
+def test_without_any_from_behind_all_are_from_the_front(guides: np.ndarray) -> None:
+    prior = np.concatenate([with_mirrored(guides, DRAWING)] * 4)
+    config = AdaptConfig(mixed=50)
+    none = varied_poses(guides, guides[:0], prior, DRAWING, config)
+    np.testing.assert_array_equal(
+        none, varied_poses(guides, guides[:0], prior, DRAWING, replace(config, behind=0))
+    )
+
+
+def test_guide_poses_are_mirrored_if_wanted(guides: np.ndarray) -> None:
+    framed = DRAWING.framed(tiny.target_poses())
+    both = guide_poses(framed, DRAWING, AdaptConfig(flips=True))
+    np.testing.assert_array_equal(both, with_mirrored(guides, DRAWING))
+    np.testing.assert_array_equal(both[len(guides) :, RIGHT], guides[:, LEFT] * [-1, 1])
+    np.testing.assert_array_equal(guide_poses(framed, DRAWING, AdaptConfig(flips=False)), guides)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_a_share(share: float) -> None:
+    with pytest.raises(ConfigError, match="behind must be"):
+        make_config(AdaptConfig, {"behind": share})
