@@ -206,6 +206,38 @@ def test_rounds_make_up_for_what_a_linear_map_leaves(
     np.testing.assert_array_equal(solver.fit(wanted, [1, 3], rounds=0, **options)[0], wanted)
 
 
+@pytest.mark.parametrize(
+    ("widths", "taken"),
+    [
+        ((0.6, 0.8, 0.9, 0.95), 3),  # nearer each time
+        ((0.6, 0.8, 0.95, 0.945), 3),  # as near as samples tell
+        ((0.6, 0.95, 0.8, 0.93), 1),  # clearly worse in the end, though not far
+        ((0.6, 0.95, 0.2, 0.1), 1),  # too far
+    ],
+)
+def test_the_last_round_counts_unless_it_is_clearly_worse(
+    generator: Generator,
+    taught: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    widths: tuple[float, ...],
+    taken: int,
+) -> None:
+    """Whatever is asked for, round i draws the poses as wide as `widths` has it."""
+    solver = LeastSquares(generator, load_beta(taught)[0], 400, 0, torch.float32)
+    wanted = np.random.default_rng(0).normal(0, 0.3, (400, 13, 2))
+    tried: list[Any] = []
+    draws_what_is_asked(solver, monkeypatch, lambda asked: asked)
+
+    def read(_: Any, codes: torch.Tensor, asked: np.ndarray) -> np.ndarray:
+        tried.append(asked)
+        return widths[len(tried) - 1] * wanted
+
+    monkeypatch.setattr(LeastSquares, "_read", read)
+    options: dict[str, Any] = {"form": "raw", "framed": lambda poses: poses, "report": lambda _: None}
+    transfer, _ = solver.fit(wanted, [1, 3], rounds=len(widths) - 1, **options)
+    assert transfer is tried[taken]
+
+
 def test_each_round_looks_at_other_samples(
     generator: Generator, taught: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,8 @@ __all__ = ["LeastSquares", "solve_transfer"]
 _RIDGE = 1e-6  # of the mean square of a style; towards the identity
 _DRAWN = 1000  # poses drawn to fit the encoder, and again in each round
 _CORRECTION = 0.6  # of what a round finds missing: the full step trades precision for recall
-_TOO_FAR = 2.0  # times the least distance before: more than samples differ by
+_TOO_FAR = 2.0  # times the least distance before: a round goes back
+_WORSE = 1.4  # times the least distance: more than samples differ by, so that the last round does not count
 _POOL_STREAM = 20
 _CHECK_STREAM = 22
 _PRIOR_STREAM = 24
@@ -131,23 +132,27 @@ class LeastSquares:
             report: told the Frechet distance between drawn poses and `poses`, before the first round and after each.
 
         Returns:
-            tau, of the last round that did not go too far, and the code [count, w_dim] that answers for each pose.
+            tau, of the last round unless one before was clearly better, and the code [count, w_dim] that answers
+            for each pose.
 
         Raises:
             DataError: no finite solution, or pictures without numbers.
         """
         codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
         asked = np.asarray(poses, np.float64)
-        transfer = tried = self._solved(codes, asked, layers, form)
-        least, base, caution = np.inf, asked, 1.0
+        best = last = tried = self._solved(codes, asked, layers, form)
+        least = reached = np.inf
+        base, caution = asked, 1.0
         z = latents((rounds + 1) * _DRAWN, self.generator.config.z_dim, self.seed, stream=_CHECK_STREAM)
         for number in range(rounds + 1 if rounds else 0):
             others = map_codes(self.generator, z[number * _DRAWN : (number + 1) * _DRAWN]).clone()
             drawn = framed(self._read(others, tried))
             distance = frechet_distance(drawn, poses)
             report(distance)
-            if distance < _TOO_FAR * least:
-                transfer, least, base = tried, min(least, distance), asked
+            if distance < least:
+                best, least = tried, distance
+            if number == 0 or distance <= _TOO_FAR * least:
+                last, reached, base = tried, distance, asked
                 towards = affine_transport(drawn, poses, noise=self.encoder.noise)(asked)
             else:  # what is asked for is beyond what the generator can draw
                 caution /= 2
@@ -155,7 +160,7 @@ class LeastSquares:
                 step = caution * _CORRECTION * min(1.0, 2 / (number + 1))
                 asked = base + step * (towards - base)
                 tried = self._solved(codes, asked, layers, form)
-        return transfer, codes
+        return last if reached <= _WORSE * least else best, codes
 
     def _solved(
         self, codes: Tensor, asked: NDArray[np.float64], layers: Sequence[int], form: TransferForm
