@@ -1,13 +1,14 @@
 """Adaptation against every way of not learning, on real targets: several draws of guide poses, means and spreads.
 
-    FLEXPOSE_DATA=... python benchmarks/adapt_quality.py WORK [--source SOURCE] [--draws 5] [--samples 50000]
+    FLEXPOSE_DATA=... python benchmarks/adapt_quality.py WORK [--draws 5] [--samples 50000]
+    FLEXPOSE_DATA=... python benchmarks/adapt_quality.py WORK --source RUN --source-poses mpii.npz --out OUT
     python benchmarks/adapt_quality.py --table-only
 
 Each cell (target, draw, settings) is adapted, sampled and evaluated against the whole target without the guide poses,
 and kept in ``WORK/cells.jsonl``: a second call does what is missing. The tables go to
-``benchmarks/results/adapt_quality.md`` and ``.json``, with a chart a target beside them; ``--table-only`` makes tables
-and charts anew of the cells that are in the ``.json``. Targets are those of method work; penn_action leaves out frames
-with a joint beyond half a box outside its person's box.
+``benchmarks/results/adapt_quality.md`` and ``.json``, or to OUT, with a chart a target beside them; ``--table-only``
+makes tables and charts anew of the cells that are in the ``.json``. Targets are those of method work; penn_action
+leaves out frames with a joint beyond half a box outside its person's box.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def cell(given: argparse.Namespace, data: Path, name: str, draw: int, variant: s
         sampled,
         target,
         shots=shots,
-        source=None if alone else read_poses(data / SOURCE_POSES),
+        source=None if alone else read_poses(data / given.source_poses),
         baselines=not alone,
         seeds=1,
         n_mmd=20_000,
@@ -124,7 +125,7 @@ def text(found: tuple[float, float] | None) -> str:
     return "" if found is None else f"{found[0]:.3f} +- {found[1]:.3f}"
 
 
-def table(cells: list[dict[str, Any]]) -> list[str]:
+def table(cells: list[dict[str, Any]], out: Path) -> list[str]:
     """A section a target: every row's mean and spread over the draws, the chart, and the parts of the default."""
     lines: list[str] = []
     for name in TARGETS:
@@ -139,7 +140,7 @@ def table(cells: list[dict[str, Any]]) -> list[str]:
             texts = [text(spread([value.get(key) for value in values])) for key in COLUMNS]
             lines.append(f"| {f'**{row}**' if row == OURS else row} | {len(values)} | {' | '.join(texts)} |")
         if rows:
-            lines += ["", f"![FD, precision and recall of each row on {name}](adapt_quality-{name}.svg)"]
+            lines += ["", f"![FD, precision and recall of each row on {name}]({out.name}-{name}.svg)"]
         lines += parts_table(mine)
     return lines
 
@@ -164,7 +165,7 @@ def parts_table(cells: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def save_charts(cells: list[dict[str, Any]]) -> None:
+def save_charts(cells: list[dict[str, Any]], out: Path) -> None:
     """A picture a target: FD of every row, and precision against recall by the same marks."""
     for name in TARGETS:
         mine = [made for made in cells if made["target"] == name]
@@ -200,28 +201,31 @@ def save_charts(cells: list[dict[str, Any]]) -> None:
                 goal=GOAL,
             ),
         )
-        save_svg(RESULTS / f"adapt_quality-{name}.svg", both, colors=COLORS)
+        save_svg(out.with_name(f"{out.name}-{name}.svg"), both, colors=COLORS)
 
 
-def publish(found: dict[str, Any]) -> None:
+def publish(found: dict[str, Any], out: Path) -> None:
     """Tables and charts of the cells."""
     cells = sorted(found["cells"], key=lambda made: made["draw"])
     draws = len({made["draw"] for made in cells})
     samples = max(made["samples"] for made in cells)
+    poses = found.get("source_poses", SOURCE_POSES)
+    own = "" if found["source"] == DEFAULT else f" --source {found['source']} --source-poses {poses}"
     head = [
         "# Adaptation against ways of not learning",
         "",
-        f"Source `{found['source']}`; `python benchmarks/adapt_quality.py WORK --draws {draws} --samples {samples}`. "
-        f"Mean +- standard deviation over draws of guide poses (seed 0 on), {samples:,} samples against the whole "
-        "target without the guide poses, in frame coordinates. The rows that are not adapted learn nothing. In the "
-        f"charts the tinted corner is the goal: precision >= {GOAL[0][1]} and recall >= {GOAL[0][0]} at once.",
+        f"Source `{found['source']}`; `python benchmarks/adapt_quality.py WORK{own} --draws {draws} "
+        f"--samples {samples}`. Mean +- standard deviation over draws of guide poses (seed 0 on), {samples:,} samples "
+        "against the whole target without the guide poses, in frame coordinates. The rows that are not adapted learn "
+        f"nothing. In the charts the tinted corner is the goal: precision >= {GOAL[0][1]} and recall >= {GOAL[0][0]} "
+        "at once.",
     ]
     tail = ["", f"Machine: {found['machine']}. Versions: {found['versions']}.", ""]
-    file = RESULTS / "adapt_quality.md"
+    file = out.with_suffix(".md")
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     reading = before[before.index(READING) :] if READING in before else ""  # written by hand: it stays
-    file.write_text("\n".join(head + table(cells) + tail) + reading, encoding="utf-8")
-    save_charts(cells)
+    file.write_text("\n".join(head + table(cells, out) + tail) + reading, encoding="utf-8")
+    save_charts(cells, out)
 
 
 def main() -> None:
@@ -230,15 +234,21 @@ def main() -> None:
     parser.add_argument(
         "--table-only", action="store_true", help="tables and charts of the cells in the results"
     )
+    parser.add_argument("--out", type=Path, default=RESULTS / "adapt_quality")
     parser.add_argument("--source", default=DEFAULT)
+    parser.add_argument(
+        "--source-poses",
+        default=SOURCE_POSES,
+        help="file of the data, what the source was trained on",
+    )
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--samples", type=int, default=50_000)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--variants", nargs="+", default=["default"], choices=list(VARIANTS))
     given = parser.parse_args()
-    results = RESULTS / "adapt_quality.json"
+    results = given.out.with_suffix(".json")
     if given.table_only:
-        publish(json.loads(results.read_text(encoding="utf-8")))
+        publish(json.loads(results.read_text(encoding="utf-8")), given.out)
         return
     if given.work is None:
         parser.error("name a folder for the runs, or --table-only")
@@ -257,9 +267,16 @@ def main() -> None:
                     file.write(json.dumps(cells[-1]) + "\n")
                 values = cells[-1]["rows"]["generated"]
                 print(name, draw, variant, {key: round(values[key], 4) for key in COLUMNS[:4]}, flush=True)
-    found = {"cells": cells, "source": given.source, "versions": versions(), "machine": machine()}
+    source = Path(given.source).name  # and no folder of this machine
+    found = {
+        "cells": cells,
+        "source": source,
+        "source_poses": given.source_poses,
+        "versions": versions(),
+        "machine": machine(),
+    }
     results.write_text(json.dumps(found, default=str) + "\n", encoding="utf-8")
-    publish(found)
+    publish(found, given.out)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("poses", nargs="?", type=Path, default=data / POSES)
     parser.add_argument("--out", type=Path, default=RESULTS / "source_quality")
     given = parser.parse_args()
+    name = Path(given.source).name  # and no folder of this machine
     sampler = load_sampler(source_file(given.source))
     dtype: Any = compute_dtype("auto")
     poses = sampler.drawing.framed(read_poses(given.poses)).normalized.astype(np.float64)
@@ -80,13 +81,13 @@ def main() -> None:
         seen = np.random.default_rng(seed).choice(shown, len(real), replace=False)
         floor.append(figures(np.concatenate([poses[seen][::2], mirrored[seen][1::2]]), real))
     errors = {"held-out source": reading_error(sampler, poses[held].astype(np.float32), dtype)}
-    for name in TARGETS:
-        if (data / name).is_file():
-            target = sampler.drawing.framed(read_poses(data / name)).normalized
+    for file in TARGETS:
+        if (data / file).is_file():
+            target = sampler.drawing.framed(read_poses(data / file)).normalized
             some = np.random.default_rng(0).choice(len(target), min(2000, len(target)), replace=False)
-            errors[Path(name).stem] = reading_error(sampler, target[some], dtype)
+            errors[Path(file).stem] = reading_error(sampler, target[some], dtype)
     found = {
-        "source": given.source,
+        "source": name,
         "hashes": sampler.hashes,
         "samples": len(real),
         "held_out_poses": len(held),
@@ -101,20 +102,20 @@ def main() -> None:
         json.dumps(found, indent=2, default=str) + "\n", encoding="utf-8"
     )
     lines = [
-        f"# {given.source}",
+        f"# {name}",
         "",
-        f"`python benchmarks/source_quality.py {given.source}`: {len(real)} samples against {len(held)} held-out "
-        f"poses and their mirror images, {SEEDS} draws, mean +- standard deviation. Training poses: as many poses "
-        "that training saw.",
+        f"`python benchmarks/source_quality.py {name}`, {given.poses.name}: {len(real)} samples against {len(held)} "
+        f"held-out poses and their mirror images, {SEEDS} draws, mean +- standard deviation. Training poses: as many "
+        "poses that training saw.",
         "",
         "| | FD | MMD2 | P | R |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, row in (("generator", found["generator"]), ("training poses", found["training_poses"])):
+    for kind, row in (("generator", found["generator"]), ("training poses", found["training_poses"])):
         cells = [f"{row[key][0]:.4f} +- {row[key][1]:.4f}" for key in ("fd", "mmd2", "precision", "recall")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
     lines += ["", "| beta reads | mean error, px |", "| --- | --- |"]
-    lines += [f"| {name} | {error:.3f} |" for name, error in errors.items()]
+    lines += [f"| {what} | {error:.3f} |" for what, error in errors.items()]
     lines += ["", f"Machine: {found['machine']}. Versions: {found['versions']}."]
     given.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
