@@ -34,7 +34,7 @@ from harness import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SOURCE_POSES = "person_keypoints_train2017_body13.json"
-TARGETS: dict[str, dict[str, int]] = {
+TARGETS: dict[str, dict[str, Any]] = {
     "lab_cmu": {"shots_per_label": 2},
     "lab_bandai": {"shots_per_label": 2},
     "penn_action": {"shots_per_label": 2},

@@ -16,7 +16,7 @@ from .freezed import FREEZED_PRESETS, FreezeDConfig, FreezeDLearner
 from .full_delta import FULL_DELTA_PRESETS, FullDeltaConfig, FullDeltaLearner
 from .learner import Learner, MethodConfig, run_learner
 from .lora import LORA_PRESETS, LoraConfig, LoraLearner
-from .unlearned import BorrowConfig, KdeConfig, ResidualsConfig, UnlearnedLearner
+from .unlearned import BorrowConfig, KdeConfig, ResidualsConfig, UnlearnedConfig, UnlearnedLearner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +37,7 @@ __all__ = [
     "Method",
     "MethodConfig",
     "ResidualsConfig",
+    "UnlearnedConfig",
     "adapt_by",
 ]
 
@@ -84,7 +85,7 @@ def _methods() -> dict[str, Method]:
     }
     for name in ("mixup", "gaussian", "kde", "ot-affine", "residuals"):
         run = _by(partial(UnlearnedLearner, name=name), name)
-        parts[name] = (settings.get(name, MethodConfig), _PLAIN, run)
+        parts[name] = (settings.get(name, UnlearnedConfig), _PLAIN, run)
     return {name: Method(summary, *parts[name]) for name, summary in METHOD_SUMMARIES.items()}
 
 

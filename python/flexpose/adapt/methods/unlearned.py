@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -11,6 +11,7 @@ from ...config import STRICT
 from ...errors import UsageError
 from ...models import PoseEncoder
 from ...sample.draw import latents
+from ..training_poses import from_behind, with_mirrored
 from ..unlearned import UNLEARNED, UnlearnedSampler, save_unlearned
 from .learner import Learner, Material, MethodConfig
 
@@ -19,14 +20,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedLearner"]
+__all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedConfig", "UnlearnedLearner"]
 
+_PRIOR = 3000  # poses of the source that tell what it knows from behind
 _SOURCE_STREAM = 24
 _DRAWN = 1000  # pictures by which the codes are understood
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class KdeConfig(MethodConfig):
+class UnlearnedConfig(MethodConfig):
+    """What works on the guide poses alone."""
+
+    # Of the guide poses; "all": mirrored, and both from behind where the source has such poses, as `adapt` takes them.
+    views: Literal["given", "mirrored", "all"] = "given"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class KdeConfig(UnlearnedConfig):
     """Guide poses with noise."""
 
     bandwidth: float = 0.03  # standard deviation, in half frame sides
@@ -37,7 +47,7 @@ class KdeConfig(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BorrowConfig(MethodConfig):
+class BorrowConfig(UnlearnedConfig):
     """What borrows from the source."""
 
     source_poses: int = 10_000  # that are drawn from the source generator
@@ -70,7 +80,7 @@ class UnlearnedLearner(Learner):
             poses = _source_poses(material, config.source_poses, config.seed)
             source = material.drawing.reframed(poses).astype(np.float32)
         chosen = {key: getattr(config, key) for key in settings}
-        shots = material.framed.normalized
+        shots = _views(material, config)
         self.sampler = UnlearnedSampler(name, shots, source, chosen, material.drawing)
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
@@ -82,6 +92,18 @@ class UnlearnedLearner(Learner):
         file = folder / "sampler.safetensors"
         save_unlearned(file, self.sampler, source_hash=str(self.material.header["hash"]), facts=facts)
         return file
+
+
+def _views(material: Material, config: UnlearnedConfig) -> NDArray[np.float32]:
+    """The guide poses [S or more, K, 2] as the settings want them seen."""
+    shots, drawing = material.framed.normalized, material.drawing
+    if config.views == "given":
+        return shots
+    both = with_mirrored(shots, drawing)
+    if config.views == "mirrored":
+        return both
+    prior = drawing.reframed(_source_poses(material, _PRIOR, config.seed))
+    return np.concatenate([both, from_behind(both, with_mirrored(prior, drawing))])
 
 
 def _source_poses(material: Material, count: int, seed: int) -> NDArray[np.floating]:
