@@ -425,8 +425,8 @@ def report(comparisons: list[Comparison], differences: dict[str, int], repeats: 
         "did), ordinary stores where something is drawn (twice the time), clearing tiles as a whole, planes that are",
         "separated only where something is drawn (1.2 to 1.9 times the time), larger and smaller tiles for planes.",
         "",
-        "A user's loop at 256 px spends its time in page faults of its own arrays, and they vary: on a quiet machine four",
-        "runs had 23, 27, 30 and 30 times the loop's speed for planes, by medians of seven repeats each.",
+        "A user's loop at 256 px spends its time in page faults of its own arrays, and they vary: on a quiet machine",
+        "four runs had 23, 27, 30 and 30 times the loop's speed for planes, by medians of seven repeats each.",
     ]
     lines += [
         "",
