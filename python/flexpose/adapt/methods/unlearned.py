@@ -80,7 +80,7 @@ class UnlearnedLearner(Learner):
             poses = _source_poses(material, config.source_poses, config.seed)
             source = material.drawing.reframed(poses).astype(np.float32)
         chosen = {key: getattr(config, key) for key in settings}
-        shots = _views(material, config)
+        shots = _views(material, config, source)
         self.sampler = UnlearnedSampler(name, shots, source, chosen, material.drawing)
 
     def images(self, n: int, seed: int) -> NDArray[np.uint8]:
@@ -94,15 +94,17 @@ class UnlearnedLearner(Learner):
         return file
 
 
-def _views(material: Material, config: UnlearnedConfig) -> NDArray[np.float32]:
-    """The guide poses [S or more, K, 2] as the settings want them seen."""
+def _views(
+    material: Material, config: UnlearnedConfig, source: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """The guide poses [S or more, K, 2] as the settings want them seen; `source` are its poses, if they are at hand."""
     shots, drawing = material.framed.normalized, material.drawing
     if config.views == "given":
         return shots
     both = with_mirrored(shots, drawing)
     if config.views == "mirrored":
         return both
-    prior = drawing.reframed(_source_poses(material, _PRIOR, config.seed))
+    prior = drawing.reframed(_source_poses(material, _PRIOR, config.seed)) if source is None else source
     return np.concatenate([both, from_behind(both, with_mirrored(prior, drawing))])
 
 
