@@ -10,13 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flexpose.cli import app
-from flexpose.poses import read_poses, write_poses
+from flexpose.poses import PoseSet, read_poses, write_poses
 from flexpose.skeleton import Skeleton, list_skeletons, load_skeleton
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from flexpose.poses import PoseSet
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -49,6 +47,31 @@ def test_inspect_counts(file: Path) -> None:
     assert sum(joint["occluded"] for joint in about["joints"]) == 1
     assert about["image_width"] == {"min": 200, "median": 200, "max": 200}
     assert about["labels"] == {"": 1, "sit": 2, "walk": 3}
+
+
+def test_merge_puts_one_after_the_other(file: Path, poses: PoseSet, tmp_path: Path) -> None:
+    other, out = tmp_path / "other.json", tmp_path / "both.json"
+    write_poses(poses[:2].replace(labels=None), other)
+    said = run_json("poses", "merge", file, other, "--out", out)
+    assert said["poses"] == len(poses) + 2
+    assert list(said["files"].values()) == [len(poses), 2]
+    both = read_poses(out)
+    np.testing.assert_allclose(both.keypoints[: len(poses)], poses.keypoints, atol=1e-4)
+    np.testing.assert_allclose(both.keypoints[len(poses) :], poses.keypoints[:2], atol=1e-4)
+    assert both.ids.tolist() == list(range(1, len(poses) + 3)), "COCO wants each id once"
+    assert both.labels is not None
+    assert both.labels[len(poses) :] == ("", "")
+
+
+def test_merge_wants_one_skeleton(file: Path, tmp_path: Path) -> None:
+    other, out = tmp_path / "other.npz", tmp_path / "both.npz"
+    write_poses(PoseSet(np.ones((3, 17, 2)), skeleton=load_skeleton("coco17")), other)
+    said = run("poses", "merge", file, other, "--out", out, code=2)
+    for part in ("body13", "coco17", "--skeleton", "other.npz"):
+        assert part in said
+    assert not out.exists()
+    assert run_json("poses", "merge", file, other, "--out", out, "--skeleton", "body13")["poses"] == 9
+    assert "two or more" in run("poses", "merge", file, "--out", out, code=2)
 
 
 def test_inspect_as_text(file: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Inspect, convert, project, split and make up poses.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, convert, merge, project, split and make up poses.")
 
 
 class _Strategy(StrEnum):
@@ -88,6 +88,40 @@ def convert_cli(
     about = {"path": out, "poses": len(poses), "skeleton": poses.skeleton.name}
     if as_json:
         print_json(about)
+    else:
+        typer.echo(f"{out}: {len(poses)} poses, {poses.skeleton.name}")
+
+
+@app.command("merge")
+def merge_cli(
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Two files or more, or data sets' folders.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="File to write: .json (COCO) or .npz.")],
+    skeleton: SkeletonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put poses of several files into one, numbered anew: a source of several data sets.
+
+    Example: `flexpose poses merge coco.json mpii.npz --skeleton body13 --out both.npz`
+    """
+    import numpy as np
+
+    from flexpose.poses import PoseSet, read_poses, write_poses
+
+    if len(files) < 2:
+        raise UsageError(f"FILES must be two or more, got {len(files)}")
+    parts = [read_poses(file, skeleton) for file in files]
+    if len({part.skeleton for part in parts}) > 1:
+        held = ", ".join(f"{file} {part.skeleton.name}" for file, part in zip(files, parts, strict=True))
+        raise UsageError(f"the files hold poses of different skeletons ({held}): name one with --skeleton")
+    poses = PoseSet.concat(parts)
+    poses = poses.replace(ids=np.arange(1, len(poses) + 1))
+    write_poses(poses, out)
+    counts = {str(file): len(part) for file, part in zip(files, parts, strict=True)}
+    if as_json:
+        print_json({"path": out, "poses": len(poses), "skeleton": poses.skeleton.name, "files": counts})
     else:
         typer.echo(f"{out}: {len(poses)} poses, {poses.skeleton.name}")
 
