@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from flexpose.bench import Cell, Grid, Row, Target, cells_csv, charts, markdown, run_grid
 from flexpose.bench import run as module
-from flexpose.errors import DataError, UsageError
+from flexpose.errors import ConfigError, DataError, UsageError
 from flexpose.poses import PoseSet, write_poses
 from flexpose.pretrain import load_beta, load_generator, pretrain, train_beta
 from flexpose.pretrain.files import save_generator
@@ -160,6 +160,31 @@ def test_other_poses_of_a_target_are_another_cell(
         monkeypatch.setattr(module, "read_dataset", lambda *_, n=count: tiny.target_poses(n))
         run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
     assert len(counted) == 2
+
+
+@pytest.mark.parametrize("what", ["default", "version"])
+def test_what_an_older_version_measured_is_measured_again(
+    what: str, source: Path, tmp_path: Path, counted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A default that changes is in no row, and yet makes another cell."""
+    grid = replace(GRID, rows=GRID.rows[:1], targets=GRID.targets[:1], draws=1)
+    run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+    if what == "version":
+        monkeypatch.setattr(module, "__version__", "99.0")
+    else:
+        plain = module.method_config
+        monkeypatch.setattr(module, "method_config", lambda *given: replace(plain(*given), dtype="float32"))
+    run_grid(grid, tmp_path, tmp_path / "out", sources={"coco": source})
+    assert len(counted) == 2
+
+
+def test_a_wrong_setting_stops_a_grid_before_it_begins(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]]
+) -> None:
+    rows = (GRID.rows[0], replace(GRID.rows[0], name="wrong", settings={"nonsense": 1}))
+    with pytest.raises(ConfigError, match="nonsense"):
+        run_grid(replace(GRID, rows=rows), tmp_path, tmp_path, sources={"coco": source})
+    assert not counted
 
 
 def test_a_line_that_was_cut_off_is_measured_again(

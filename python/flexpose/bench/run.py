@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._atomic import atomic_write
+from .._rust import __version__
 from ..adapt import adapt_by
 from ..adapt.features import read_features
+from ..adapt.methods import method_config
 from ..config import config_dict
 from ..errors import DataError, UsageError
 from ..evaluate import evaluate
@@ -39,8 +41,8 @@ class Cell:
     """One measured cell.
 
     Attributes:
-        key: what the cell is, and nothing of what came out: a hash of row, target and its poses, source (generator,
-            beta, the file of loss features), draw, seed and samples.
+        key: what the cell is, and nothing of what came out: a hash of method, all its settings, target and its poses,
+            source (generator, beta, the file of loss features), draw, seed, samples and this package's version.
         row: name of the row.
         target: name of the target.
         draw: seed of the choice of guide poses.
@@ -78,13 +80,17 @@ def _features(row: Row) -> dict[str, str]:
 def _key(
     row: Row, target: Target, poses: str, networks: Mapping[str, str], draw: int, seed: int, samples: int
 ) -> str:
+    # Settings whole, and the version: what was measured with another default is another cell.
     identity = {
-        "row": {k: v for k, v in config_dict(row).items() if k not in {"name", "paper", "quick"}},
+        "method": row.method,
+        "config": config_dict(method_config(row.method, row.preset, row.settings, seed)),
+        "shots": row.shots,
         "target": {**config_dict(target), "poses": poses},
         "networks": dict(networks),
         "draw": draw,
         "seed": seed,
         "samples": samples,
+        "version": __version__,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -184,6 +190,7 @@ def run_grid(
 
     Raises:
         UsageError: a data set is not there; the message says where its owner gives it.
+        ConfigError: a row has a wrong setting.
         DataError: a file cannot be used.
         Interrupted: SIGINT or SIGTERM came; what was measured is on disk.
     """
@@ -200,6 +207,8 @@ def run_grid(
         raise UsageError(
             f"sources must have one of {sorted({r.source for r in absent})}, got {sorted(hashes)}"
         )
+    for row in grid.rows:  # a wrong one shall not be found hours later
+        method_config(row.method, row.preset, row.settings)
     ledger = folder / "cells.jsonl"
     known = _known(ledger)
     targets = _Targets(Path(data_root))

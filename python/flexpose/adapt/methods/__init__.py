@@ -39,6 +39,7 @@ __all__ = [
     "ResidualsConfig",
     "UnlearnedConfig",
     "adapt_by",
+    "method_config",
 ]
 
 
@@ -133,14 +134,26 @@ def adapt_by(
         DeviceError: the device cannot be used.
         Interrupted: SIGINT or SIGTERM came; the state is on disk.
     """
+    config = method_config(method, preset, settings, seed)
+    return find_method(method).run(
+        shots, config, run_dir, source=source, beta=beta, resume=resume, progress=progress, device=device
+    )
+
+
+def method_config(
+    method: str, preset: str = "tuned", settings: Mapping[str, Any] | None = None, seed: int | None = None
+) -> Any:
+    """All settings that `adapt_by` would use.
+
+    Raises:
+        UsageError: no such method or preset.
+        ConfigError: a setting is unknown or wrong.
+    """
     chosen = find_method(method)
     if preset not in chosen.presets:
         raise UsageError(f"preset must be one of {', '.join(sorted(chosen.presets))}, got {preset!r}")
     values = {**chosen.presets[preset], **(settings or {})} | ({} if seed is None else {"seed": seed})
-    config = make_config(chosen.config, values)
-    return chosen.run(
-        shots, config, run_dir, source=source, beta=beta, resume=resume, progress=progress, device=device
-    )
+    return make_config(chosen.config, values)
 
 
 def find_method(name: str) -> Method:
