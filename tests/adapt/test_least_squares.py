@@ -320,6 +320,23 @@ def test_limits_go_into_the_adapter_unless_they_leave_too_little(
     assert first["bank"] == 12 + 300
 
 
+@pytest.mark.parametrize(("outside", "widened"), [(0.3, 0.35), (0.2, 0.49)])
+def test_limits_that_the_source_keeps_to_are_wider(
+    outside: float, widened: float, tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flexpose.adapt import loop
+
+    monkeypatch.setattr(
+        loop.KinematicLimits, "violated", lambda _, poses: np.arange(len(poses)) < outside * len(poses)
+    )
+    told = tiny.Watch()
+    config = replace(CONFIG, plausible=0.35)
+    adapt(tiny.target_poses(), config, tmp_path / "run", source=taught, progress=told)
+    (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
+    assert first["widened"] == widened
+    assert not any("ranges of bones" in text for text in told.messages)
+
+
 def test_limits_that_leave_too_little_are_widened(
     tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,14 @@ def test_without_strength_they_are_the_guide_poses(guides, prior):
     assert set(distance.argmin(1)) == set(range(5))
 
 
+def test_it_says_which_guide_pose_each_is_of(guides, prior):
+    still, own = vary(guides, prior, strength=0, return_shots=True)
+    np.testing.assert_allclose(still, guides[own], atol=1e-6)
+    varied, again = vary(guides, prior, return_shots=True)
+    np.testing.assert_array_equal(again, own)
+    np.testing.assert_array_equal(varied, vary(guides, prior))
+
+
 def test_bones_keep_their_lengths_without_stretches(guides, prior):
     varied = vary(guides, prior, lengths=0)
     lengths = bones(guides)[0]

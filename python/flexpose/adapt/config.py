@@ -53,6 +53,8 @@ class AdaptConfig:
     # Share of T* that varies guide poses as they look from behind, mirrored with left and right kept: those that the
     # source knows such poses of, and with `flips` alone.
     behind: float = 0.3
+    # The most that the covariance of T* is moved to the source's shape; how much, guide poses that are left out say.
+    shrinkage: float = 0.3
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_iterations: int = 100
@@ -63,11 +65,21 @@ class AdaptConfig:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.start == "identity" and self.iterations == 0:
             raise ConfigError('iterations must be > 0 where start is "identity", got 0')
-        for name in ("mixed", "seed", "iterations", "rounds", "variation", "plausible", "behind"):
+        for name in (
+            "mixed",
+            "seed",
+            "iterations",
+            "rounds",
+            "variation",
+            "plausible",
+            "behind",
+            "shrinkage",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if self.behind > 1:
-            raise ConfigError(f"behind must be at most 1, got {self.behind}")
+        for name in ("behind", "shrinkage"):
+            if getattr(self, name) > 1:
+                raise ConfigError(f"{name} must be at most 1, got {getattr(self, name)}")
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be distinct numbers from 1, got {self.layers}")
         check_features(self.features, self.features_file)

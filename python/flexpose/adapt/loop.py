@@ -36,8 +36,8 @@ from .guards import shot_warnings
 from .least_squares import LeastSquares
 from .sources import load_sources
 from .training_poses import (
-    from_behind,
     guide_poses,
+    guide_views,
     joined_poses,
     mixed_poses,
     paired_codes,
@@ -63,6 +63,7 @@ __all__ = ["adapt"]
 _GRID = 36
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
+_ALIKE = 0.75  # share of the source's poses within the limits: then it brings little along that guide poses rule out
 _LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
 _WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
 
@@ -212,11 +213,61 @@ def _variety(
     return {name: round(float(value), 4) for name, value in zip(VARIETY, figures, strict=True)}
 
 
-def _limits(guides: NDArray[np.float32], drawing: Drawing, widen: float) -> KinematicLimits | None:
-    """What samples have to stay within; None if the settings or the skeleton have no limits."""
-    if widen == 0 or not drawing.skeleton.bones:
-        return None
-    return KinematicLimits.from_reference(guides, drawing.skeleton, tail=0.0, widen=widen)
+class _Plausible:
+    """Leaves out poses beyond the guide poses' own ranges of bones and joint angles.
+
+    The ranges are widened by a share of them: by more where the source's poses hardly leave them, for they are there
+    to keep off what the source brings along; and step by step where too little would be left.
+
+    Attributes:
+        limits: the ranges; None if the settings or the skeleton have none, or nothing was left within them.
+        shares: of the poses in each call, how many were within.
+        wanted, widened: by what the ranges should be widened, and are.
+    """
+
+    def __init__(
+        self,
+        views: NDArray[np.float32],
+        source: NDArray[np.floating],
+        drawing: Drawing,
+        widen: float,
+    ) -> None:
+        self._views, self._drawing = views, drawing
+        self.wanted = self.widened = widen
+        self.shares: list[float] = []
+        self.limits = self._within(widen) if widen > 0 and drawing.skeleton.bones else None
+        if self.limits is not None and (~self.limits.violated(source)).mean() >= _ALIKE:
+            self.wanted = self.widened = widen * _WIDER
+            self.limits = self._within(self.widened)
+
+    def _within(self, widen: float) -> KinematicLimits:
+        return KinematicLimits.from_reference(self._views, self._drawing.skeleton, tail=0.0, widen=widen)
+
+    def __call__(self, drawn: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Drawn poses in frames of their own, those that stay."""
+        whole = self._drawing.reframed(drawn)
+        while self.limits is not None:
+            good = ~self.limits.violated(whole)
+            if good.mean() >= _LEAST_PLAUSIBLE:
+                self.shares.append(round(float(good.mean()), 3))
+                return whole[good]
+            self.widened *= _WIDER
+            self.limits = self._within(self.widened) if self.widened < _WIDEST else None
+        return whole
+
+    def warning(self) -> str | None:
+        """What to tell where the ranges had to give way."""
+        if self.widened == self.wanted:
+            return None
+        outcome = (
+            "nothing is rejected"
+            if self.limits is None
+            else f"these are widened by {self.widened:.2f} instead"
+        )
+        return (
+            f"less than {_LEAST_PLAUSIBLE:.0%} of what is drawn stays within the guide poses' ranges of bones and "
+            f"joint angles widened by {self.wanted:.2g}: {outcome}; more guide poses would widen them"
+        )
 
 
 def _prepare(
@@ -243,15 +294,15 @@ def _prepare(
     source_poses = drawing.reframed(solver.poses)
     for warning in shot_warnings(framed.normalized, source_poses):
         progress.message(warning)
-    shown = guides
+    shown, share = guides, 0.0
     if config.variation > 0 and config.mixed > 0:
         prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
-        behind = from_behind(guides, prior) if config.flips and config.behind > 0 else guides[:0]
-        shown = np.concatenate([guides, behind])
-        poses = np.concatenate([guides, varied_poses(guides, behind, prior, drawing, config)])
+        views = guide_views(framed, prior, drawing, config)
+        varied, share = varied_poses(views, prior, drawing, config)
+        shown, poses = views.poses, np.concatenate([guides, varied])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
-    limits = _limits(shown, drawing, config.plausible)
+    kept = _Plausible(shown, source_poses, drawing, config.plausible)
     distances: list[float] = []
 
     def report(distance: float) -> None:
@@ -259,38 +310,20 @@ def _prepare(
         progress.advance(1 + len(distances), fd=distance)
         stop.check("nothing was written")
 
-    shares: list[float] = []
-    widened = config.plausible
-
-    def kept(drawn: NDArray[np.floating]) -> NDArray[np.floating]:
-        nonlocal limits, widened
-        whole = drawing.reframed(drawn)
-        while limits is not None:
-            good = ~limits.violated(whole)
-            if good.mean() >= _LEAST_PLAUSIBLE:
-                shares.append(round(float(good.mean()), 3))
-                return whole[good]
-            widened *= _WIDER
-            limits = _limits(shown, drawing, widened) if widened < _WIDEST else None
-        return whole
-
     while True:
-        held_to = limits
+        held_to = kept.limits
         transfer, codes = solver.fit(
             poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
         )
-        if limits is held_to:
+        if kept.limits is held_to:
             break
         # Rounds that looked at other poses cannot be compared.
         distances.clear()
-        shares.clear()
+        kept.shares.clear()
     progress.advance(config.rounds + 3)
-    if widened > config.plausible:
-        outcome = "nothing is rejected" if limits is None else f"these are widened by {widened:.2f} instead"
-        progress.message(
-            f"less than {_LEAST_PLAUSIBLE:.0%} of what is drawn stays within the guide poses' ranges of bones and "
-            f"joint angles widened by {config.plausible}: {outcome}; more guide poses would widen them"
-        )
+    gave_way = kept.warning()
+    if gave_way is not None:
+        progress.message(gave_way)
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not min(distances) < before:
         progress.message(
@@ -302,11 +335,12 @@ def _prepare(
     found = {
         "fd_of_source": before,
         "fd_to_training_poses": distances,
-        "plausible": shares,
-        "widened": None if limits is None else round(widened, 3),
+        "plausible": kept.shares,
+        "source_share": round(share, 3),
+        "widened": None if kept.limits is None else round(kept.widened, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
     }
-    return poses, codes, transfer, limits, found
+    return poses, codes, transfer, kept.limits, found
 
 
 def _bank(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from ..metrics import nearest_shot_distances
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..sample.draw import draw_images, latents, read_keypoints
 from .pairing import match_poses
+from .shrinkage import shrunk_poses, source_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=np.floating)
 
 __all__ = [
+    "GuideViews",
     "from_behind",
     "guide_poses",
+    "guide_views",
     "joined_poses",
     "mixed_poses",
     "paired_codes",
@@ -39,6 +42,26 @@ _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
 _NEIGHBORS = 40
 _KNOWN = 2.5  # times as far from the source as seen from before: bodies are at 0.6 to 2, faces at 5 to 14
+
+
+class GuideViews(NamedTuple):
+    """The guide poses as they are shown: as given, mirrored, from behind.
+
+    Attributes:
+        poses: [V, K, 2] in frame coordinates.
+        shots: [V] the guide pose that each shows.
+        behind: [V] whether it is seen from behind.
+    """
+
+    poses: NDArray[np.float32]
+    shots: NDArray[np.intp]
+    behind: NDArray[np.bool_]
+
+    def weights(self, share: float) -> NDArray[np.float64]:
+        """[V] how often each is taken, so that those from behind have that share if there are any."""
+        there = int(self.behind.sum())
+        share = share if there else 0.0
+        return np.where(self.behind, share / max(there, 1), (1 - share) / (len(self.behind) - there))
 
 
 def guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
@@ -76,6 +99,21 @@ def mixed_poses(
     return mixes
 
 
+def guide_views(
+    shots: FramedPoses, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
+) -> GuideViews:
+    """The guide poses, mirrored and from behind as far as the settings say so and the source has such poses."""
+    guides = guide_poses(shots, drawing, config)
+    rows = np.arange(len(guides)) % len(shots.normalized)
+    seen = config.flips and config.behind > 0
+    known = _known_behind(guides, prior) if seen else np.zeros(len(guides), bool)
+    return GuideViews(
+        np.concatenate([guides, _turned(guides[known])]),
+        np.concatenate([rows, rows[known]]),
+        np.repeat([False, True], [len(guides), int(known.sum())]),
+    )
+
+
 def from_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDArray[np.float32]:
     """Guide poses as they look from behind, or from the other side: mirrored, while left and right stay.
 
@@ -88,23 +126,30 @@ def from_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDA
     Returns:
         [0 to S, K, 2].
     """
-    turned = guides * np.array([-1, 1], np.float32)
-    known = nearest_shot_distances(turned, prior) <= _KNOWN * nearest_shot_distances(guides, prior)
-    return np.asarray(turned[known], np.float32)
+    return _turned(guides[_known_behind(guides, prior)])
+
+
+def _turned(guides: NDArray[np.float32]) -> NDArray[np.float32]:
+    return guides * np.array([-1, 1], np.float32)
+
+
+def _known_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """[S] whether the source has poses like it from behind."""
+    behind = nearest_shot_distances(_turned(guides), prior)
+    return np.asarray(behind <= _KNOWN * nearest_shot_distances(guides, prior))
 
 
 def varied_poses(
-    guides: NDArray[np.float32],
-    behind: NDArray[np.float32],
-    prior: NDArray[np.floating],
-    drawing: Drawing,
-    config: AdaptConfig,
-) -> NDArray[np.float32]:
-    """T*, guide poses varied as the source's poses near them do, a share of them as seen from behind [mixed, K, 2]."""
-    share = config.behind if len(behind) else 0.0
-    weights = np.repeat([(1 - share) / len(guides), share / max(len(behind), 1)], [len(guides), len(behind)])
-    varied = vary_poses(
-        np.concatenate([guides, behind]),
+    views: GuideViews, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
+) -> tuple[NDArray[np.float32], float]:
+    """T*, guide poses varied as the source's poses near them vary, and the source's share of its covariance.
+
+    Returns:
+        ([mixed, K, 2], 0 to `config.shrinkage`).
+    """
+    weights = views.weights(config.behind)
+    varied, own = vary_poses(
+        views.poses,
         prior,
         config.mixed,
         seed=config.seed,
@@ -112,8 +157,15 @@ def varied_poses(
         weights=weights,
         strength=config.variation,
         neighbors=_NEIGHBORS,
+        return_shots=True,
     )
-    return drawing.reframed(varied).astype(np.float32)
+    poses = drawing.reframed(varied).astype(np.float32)
+    if config.shrinkage == 0:
+        return poses, 0.0
+    share = source_share(
+        poses, own, views.poses, views.shots, weights, prior, most=config.shrinkage, seed=config.seed
+    )
+    return drawing.reframed(shrunk_poses(poses, prior, share)).astype(np.float32), share
 
 
 def joined_poses(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:

@@ -36,6 +36,7 @@ class Stream(IntEnum):
     ORDER = 5
     VARIATION = 6
     CAMERA = 7
+    SHRINKAGE = 8
 
 
 def uniforms(seed: int, stream: Stream, rows: int, columns: int, *, start: int = 0) -> NDArray[np.float64]:

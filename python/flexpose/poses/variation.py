@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -20,6 +20,40 @@ __all__ = ["vary_poses"]
 _SHORTEST = 1e-3  # in the poses' unit: a bone's length has a logarithm
 
 
+@overload
+def vary_poses(
+    shots: ArrayLike,
+    prior: ArrayLike,
+    n: int,
+    *,
+    seed: int,
+    skeleton: Skeleton,
+    weights: ArrayLike | None = ...,
+    strength: float = ...,
+    lengths: float = ...,
+    pull: float = ...,
+    neighbors: int = ...,
+    return_shots: Literal[False] = ...,
+) -> NDArray[np.float32]: ...
+
+
+@overload
+def vary_poses(
+    shots: ArrayLike,
+    prior: ArrayLike,
+    n: int,
+    *,
+    seed: int,
+    skeleton: Skeleton,
+    weights: ArrayLike | None = ...,
+    strength: float = ...,
+    lengths: float = ...,
+    pull: float = ...,
+    neighbors: int = ...,
+    return_shots: Literal[True],
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]: ...
+
+
 def vary_poses(
     shots: ArrayLike,
     prior: ArrayLike,
@@ -32,7 +66,8 @@ def vary_poses(
     lengths: float = 0.3,
     pull: float = 0.5,
     neighbors: int = 20,
-) -> NDArray[np.float32]:
+    return_shots: bool = False,
+) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Draw poses around the guide poses, varied as the prior's poses near them vary.
 
     To a random guide pose the turn of each bone, and less of its stretch, is added by which one of the prior's poses
@@ -53,9 +88,10 @@ def vary_poses(
         pull: how far, 0 to 1, the middle of the deviations moves from the guide pose to the neighbours' mean:
             a single guide pose is an accident, its neighbourhood in the prior is not.
         neighbors: poses of the prior around each guide pose, >= 1.
+        return_shots: also say which guide pose each is of.
 
     Returns:
-        [n, K, 2] float32; they do not fill their frames any more.
+        [n, K, 2] float32; they do not fill their frames any more. With `return_shots` also [n] rows of `shots`.
 
     Raises:
         UsageError: an argument of the wrong shape or out of range.
@@ -78,7 +114,8 @@ def vary_poses(
     length = length[own] + strength * lengths * stretch[own, which]
     angle = angle[own] + strength * turn[own, which]
     start = guides[own, kinematic_tree(skeleton).root]
-    return _joints(start, length, angle, skeleton).astype(np.float32)
+    varied = _joints(start, length, angle, skeleton).astype(np.float32)
+    return (varied, own) if return_shots else varied
 
 
 def _complete(name: str, poses: ArrayLike, skeleton: Skeleton) -> NDArray[np.float64]:
