@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
+from torch.nn import Module
 
 from ..checkpoint import content_hash, flat, load_as, load_tensors, read_header, save_tensors, take
 from ..config import config_dict
@@ -14,6 +15,7 @@ from ..errors import DataError
 from ..models import Generator, GeneratorConfig, Regressor, RegressorConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from torch import Tensor
@@ -21,21 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["beta_of", "load_beta", "load_generator", "save_beta", "save_generator", "save_source"]
 
 _Part = Literal["generator", "beta"]
+_SIZES: dict[_Part, str] = {"generator": "generator", "beta": "regressor"}  # where a header has them
+N = TypeVar("N", bound=Module)
 
 
 def save_generator(path: str | PathLike[str], generator: Generator, drawing: Drawing, **facts: Any) -> str:
     """Publish a generator with its sizes and its drawing; returns the content hash that adapters are bound to."""
-    tensors = generator.state_dict()
-    digest = content_hash(tensors)
-    header = {
-        "kind": "generator",
-        "generator": config_dict(generator.config),
-        "drawing": drawing.header(),
-        "hash": digest,
-        "facts": facts,
-    }
-    save_tensors(path, tensors, header)
-    return digest
+    return _save(path, "generator", generator, drawing, facts)
 
 
 def save_source(path: str | PathLike[str], source: str | PathLike[str]) -> dict[str, Any]:
@@ -75,38 +69,21 @@ def load_generator(path: str | PathLike[str]) -> tuple[Generator, Drawing, dict[
         UsageError: there is no such file.
         DataError: it is no generator of flexpose, or its content is not what its header says.
     """
-    tensors, header, file = _read(path, "generator")
-    generator = load_as(
-        lambda: Generator(GeneratorConfig(**header["generator"])),
-        tensors,
-        header,
-        path=file,
-        sizes="generator",
+    generator, drawing, header, file = _load(
+        path, "generator", lambda sizes: Generator(GeneratorConfig(**sizes))
     )
-    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
     if drawing.size_px != generator.config.size_px:
         raise DataError(
             f"expected pictures of {generator.config.size_px} px, got {drawing.size_px}",
             path=file,
             field="drawing",
         )
-    generator.eval().requires_grad_(False)
     return generator, drawing, header
 
 
 def save_beta(path: str | PathLike[str], beta: Regressor, drawing: Drawing, **facts: Any) -> str:
     """Publish a beta with its sizes and its drawing; returns its content hash."""
-    tensors = beta.state_dict()
-    digest = content_hash(tensors)
-    header = {
-        "kind": "beta",
-        "regressor": config_dict(beta.config),
-        "drawing": drawing.header(),
-        "hash": digest,
-        "facts": facts,
-    }
-    save_tensors(path, tensors, header)
-    return digest
+    return _save(path, "beta", beta, drawing, facts)
 
 
 def load_beta(path: str | PathLike[str]) -> tuple[Regressor, Drawing, dict[str, Any]]:
@@ -116,15 +93,7 @@ def load_beta(path: str | PathLike[str]) -> tuple[Regressor, Drawing, dict[str, 
         UsageError: there is no such file.
         DataError: it is no beta of flexpose, or its content is not what its header says.
     """
-    tensors, header, file = _read(path, "beta")
-    beta = load_as(
-        lambda: Regressor(RegressorConfig(**header["regressor"])),
-        tensors,
-        header,
-        path=file,
-        sizes="regressor",
-    )
-    drawing = Drawing.from_header(header.get("drawing", {}), path=file)
+    beta, drawing, header, file = _load(path, "beta", lambda sizes: Regressor(RegressorConfig(**sizes)))
     expected = (beta.config.size_px, beta.config.num_keypoints)
     if (drawing.size_px, drawing.skeleton.num_keypoints) != expected:
         raise DataError(
@@ -133,7 +102,6 @@ def load_beta(path: str | PathLike[str]) -> tuple[Regressor, Drawing, dict[str, 
             path=file,
             field="drawing",
         )
-    beta.eval().requires_grad_(False)
     return beta, drawing, header
 
 
@@ -142,6 +110,37 @@ def beta_of(source: Path) -> Path:
     if source.is_dir() or (source.is_file() and read_header(source).get("kind") == "source"):
         return source
     return source.parent
+
+
+def _save(
+    path: str | PathLike[str],
+    part: _Part,
+    network: Generator | Regressor,
+    drawing: Drawing,
+    facts: dict[str, Any],
+) -> str:
+    tensors = network.state_dict()
+    digest = content_hash(tensors)
+    header = {
+        "kind": part,
+        _SIZES[part]: config_dict(network.config),
+        "drawing": drawing.header(),
+        "hash": digest,
+        "facts": facts,
+    }
+    save_tensors(path, tensors, header)
+    return digest
+
+
+def _load(
+    path: str | PathLike[str], part: _Part, build: Callable[[dict[str, Any]], N]
+) -> tuple[N, Drawing, dict[str, Any], Path]:
+    """(network, frozen and in evaluation mode; drawing, header, file)."""
+    tensors, header, file = _read(path, part)
+    sizes = _SIZES[part]
+    network = load_as(lambda: build(header[sizes]), tensors, header, path=file, sizes=sizes)
+    network.eval().requires_grad_(False)
+    return network, Drawing.from_header(header.get("drawing", {}), path=file), header, file
 
 
 def _read(path: str | PathLike[str], part: _Part) -> tuple[dict[str, Tensor], dict[str, Any], Path]:
