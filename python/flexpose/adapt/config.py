@@ -32,7 +32,7 @@ class AdaptConfig:
     )
     mixed: int = 3000  # |T*|, training poses beside the guide poses
     variation: float = (
-        0.85  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
+        0.7  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
     )
     # Samples are kept whose bone ratios and joint angles stay within the guide poses' own ranges, widened by this share
     # of them; the rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
