@@ -21,6 +21,7 @@ INSTALL = "the extra [report] of flexpose-pda"
 _MARKERS = "os^Dvx+P"
 _PANEL = (5.2, 3.9)  # inches
 _ROW = 0.24
+_INSIDE = 4  # series whose legend leaves room for the data
 
 
 def require_matplotlib() -> Any:
@@ -95,5 +96,9 @@ def _draw(axes: Any, chart: Chart) -> None:
     axes.set_ylabel(chart.y_label)
     axes.grid(visible=True, alpha=0.3)
     if len(chart.series) > 1:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2} if chart.bare else {}
-        axes.legend(fontsize="small", **below)
+        place: dict[str, Any] = {}  # where it covers least, by matplotlib
+        if chart.bare:
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2}
+        elif len(chart.series) > _INSIDE:
+            place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        axes.legend(fontsize="small", **place)
