@@ -64,7 +64,7 @@ _GRID = 36
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
 _ALIKE = 0.75  # share of the source's poses within the limits: then it brings little along that guide poses rule out
-_LEAST_PLAUSIBLE = 0.4  # share of what is drawn: real targets are at 0.5 to 0.8
+_LEAST_PLAUSIBLE = 0.3  # share of what is drawn: real targets are at 0.37 to 0.95
 _WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
 
 
