@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexpose.adapt.shrinkage import shrunk_poses, source_share
+from flexpose.adapt.shrinkage import Evidence, shrunk_poses, source_part, source_share
 
 RNG = np.random.default_rng(0)
 JOINTS = 4
@@ -26,11 +26,7 @@ def share(shots: np.ndarray, prior: np.ndarray, copies: int = 30, **options: flo
     count = len(shots)
     own = np.tile(np.arange(count), copies)
     return source_share(
-        shots[own],
-        own,
-        shots,
-        np.arange(count),
-        np.ones(count),
+        Evidence(shots[own], own, shots, np.arange(count), np.ones(count)),
         prior,
         most=options.get("most", 1.0),
         seed=int(options.get("seed", 0)),
@@ -69,8 +65,8 @@ def test_views_of_one_guide_pose_are_left_out_together() -> None:
     own = np.tile(np.arange(24), 30)
     twice = np.concatenate([shots, shots])
     shot_of_view, ones = np.tile(np.arange(12), 2), np.ones(24)
-    together = source_share(twice[own], own, twice, shot_of_view, ones, prior, most=1.0, seed=0)
-    apart = source_share(twice[own], own, twice, np.arange(24), ones, prior, most=1.0, seed=0)
+    together = source_share(Evidence(twice[own], own, twice, shot_of_view, ones), prior, most=1.0, seed=0)
+    apart = source_share(Evidence(twice[own], own, twice, np.arange(24), ones), prior, most=1.0, seed=0)
     assert together == share(shots, prior)
     assert apart < together
 
@@ -82,7 +78,7 @@ def test_views_count_by_their_weights() -> None:
     own = np.tile(np.arange(12), 30)
     weights = np.append(np.ones(12), 0.0)
     shot_of_view = np.append(np.arange(12), 0)
-    found = source_share(shots[own], own, views, shot_of_view, weights, prior, most=1.0, seed=0)
+    found = source_share(Evidence(shots[own], own, views, shot_of_view, weights), prior, most=1.0, seed=0)
     assert found == share(shots, prior)
 
 
@@ -112,3 +108,32 @@ def test_shrunk_poses_have_the_covariance_between(part: float) -> None:
 def test_no_share_changes_nothing() -> None:
     poses = drawn(10, 1).astype(np.float32)
     assert shrunk_poses(poses, drawn(10, 2), 0.0) is poses
+
+
+# --- poses of the source's own
+
+
+def part(shots: np.ndarray, prior: np.ndarray, most: float = 0.4) -> float:
+    count = len(shots)
+    own = np.tile(np.arange(count), 30)
+    evidence = Evidence(shots[own], own, shots, np.arange(count), np.ones(count))
+    return source_part(evidence, prior, most=most, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_guide_poses_of_the_source_itself_take_its_poses(seed: int) -> None:
+    assert part(drawn(12, seed), drawn(5000, 99)) == 0.4
+    assert part(drawn(12, seed), drawn(5000, 99), most=0.15) == 0.15
+    assert part(drawn(12, seed), drawn(5000, 99), most=0.0) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_guide_poses_of_another_domain_take_none(seed: int) -> None:
+    """Narrow, and elsewhere: the source's poses among theirs would only make them less likely."""
+    away = 0.2 * drawn(20, seed) + 3.0
+    assert part(away, drawn(5000, 99)) == 0.0
+    assert part(0.1 * drawn(200, seed), drawn(5000, 99)) == 0.0
+
+
+def test_one_guide_pose_alone_says_nothing() -> None:
+    assert part(drawn(1, 0), drawn(500, 99)) == 0.0

@@ -61,11 +61,11 @@ def test_what_the_source_never_shows_from_behind_is_not_turned(guides: np.ndarra
 def test_a_share_of_the_varied_poses_is_from_behind(guides: np.ndarray, share: float) -> None:
     behind = guides * np.array([-1, 1], np.float32)
     prior = np.concatenate([with_mirrored(guides, DRAWING), with_mirrored(behind, DRAWING)] * 4)
-    config = AdaptConfig(behind=share, mixed=2000, variation=1e-6, shrinkage=0)
+    config = AdaptConfig(behind=share, mixed=2000, variation=1e-6, shrinkage=0, source_part=0)
     rows = np.arange(len(guides))
     seen = np.repeat([False, True], len(guides))
     views = GuideViews(np.concatenate([guides, behind]), np.concatenate([rows, rows]), seen)
-    varied, source = varied_poses(views, prior, DRAWING, config)
+    varied, source, _ = varied_poses(views, prior, DRAWING, config)
     assert source == 0
     assert varied.shape == (2000, 13, 2)
     assert varied.dtype == np.float32
@@ -106,11 +106,27 @@ def test_shrinkage_moves_the_varied_poses_towards_the_source(guides: np.ndarray)
     prior = DRAWING.framed(synth_poses(2000, seed=5)).normalized
     some = DRAWING.framed(synth_poses(16, seed=6)).normalized
     views = GuideViews(some, np.arange(16), np.zeros(16, bool))
-    config = AdaptConfig(mixed=1000)
-    plain, none = varied_poses(views, prior, DRAWING, replace(config, shrinkage=0.0))
-    moved, share = varied_poses(views, prior, DRAWING, config)
+    config = AdaptConfig(mixed=1000, source_part=0.0)
+    plain, none, _ = varied_poses(views, prior, DRAWING, replace(config, shrinkage=0.0))
+    moved, share, _ = varied_poses(views, prior, DRAWING, config)
     assert none == 0 < share <= 0.3
     assert frechet_distance(moved, prior) < 0.9 * frechet_distance(plain, prior)
+
+
+def test_some_training_poses_are_the_sources_own_where_guide_poses_ask_for_them() -> None:
+    prior = DRAWING.framed(synth_poses(2000, seed=5)).normalized
+    some = DRAWING.framed(synth_poses(16, seed=6)).normalized
+    views = GuideViews(some, np.arange(16), np.zeros(16, bool))
+    config = AdaptConfig(mixed=1000, source_part=0.25)
+    found = varied_poses(views, prior, DRAWING, config)
+    without = varied_poses(views, prior, DRAWING, replace(config, source_part=0.0))
+    assert (found.part, without.part) == (0.25, 0.0)
+    assert found.share == without.share
+    np.testing.assert_array_equal(found.poses[:750], without.poses[:750])
+    np.testing.assert_array_equal(found.poses[750:], prior[:250])
+    narrow = some[:1] + np.random.default_rng(0).normal(0, 0.01, some.shape).astype(np.float32)
+    views = GuideViews(narrow, np.arange(16), np.zeros(16, bool))
+    assert varied_poses(views, prior, DRAWING, config).part == 0.0
 
 
 def test_guide_poses_are_mirrored_if_wanted(guides: np.ndarray) -> None:
@@ -121,7 +137,7 @@ def test_guide_poses_are_mirrored_if_wanted(guides: np.ndarray) -> None:
     np.testing.assert_array_equal(guide_poses(framed, DRAWING, AdaptConfig(flips=False)), guides)
 
 
-@pytest.mark.parametrize("name", ["behind", "shrinkage"])
+@pytest.mark.parametrize("name", ["behind", "shrinkage", "source_part"])
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_is_a_share(name: str, share: float) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be"):

@@ -56,6 +56,9 @@ class AdaptConfig:
     behind: float = 0.3
     # The most that the covariance of T* is moved to the source's shape; how much, guide poses that are left out say.
     shrinkage: float = 0.3
+    # The most of T* that are poses of the source's own; how many, guide poses that are left out say: none where the
+    # target is another domain by far.
+    source_part: float = 0.2
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_iterations: int = 100
@@ -75,10 +78,11 @@ class AdaptConfig:
             "plausible",
             "behind",
             "shrinkage",
+            "source_part",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("behind", "shrinkage"):
+        for name in ("behind", "shrinkage", "source_part"):
             if getattr(self, name) > 1:
                 raise ConfigError(f"{name} must be at most 1, got {getattr(self, name)}")
         if len(set(self.layers)) != len(self.layers) or min(self.layers, default=1) < 1:

@@ -10,6 +10,7 @@ ours, not the paper's; the paper trains tau by gradient descent (`flexpose.adapt
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,18 @@ def solve_transfer(
     return transfer
 
 
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """The arguments of `LeastSquares.fit`."""
+
+    poses: NDArray[np.floating]
+    layers: Sequence[int]
+    form: TransferForm
+    rounds: int
+    framed: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+    report: Callable[[float], None]
+
+
 class LeastSquares:
     """Codes, poses and the way between them, for one source generator.
 
@@ -129,7 +142,8 @@ class LeastSquares:
             form: how tau is stored.
             rounds: how often what is asked for is corrected by the drawn poses' mean and covariance.
             framed: puts drawn poses into the frames that they would have as data.
-            report: told the Frechet distance between drawn poses and `poses`, before the first round and after each.
+            report: told the Frechet distance between drawn poses and `poses`, before the first round and after each;
+                where the rounds get worse, as often again for a second way.
 
         Returns:
             tau, of the last round unless one before was clearly better, and the code [count, w_dim] that answers
@@ -139,30 +153,50 @@ class LeastSquares:
             DataError: no finite solution, or pictures without numbers.
         """
         codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
-        asked = np.asarray(poses, np.float64)
-        best = last = tried = self._solved(codes, asked, layers, form)
+        work = _Work(poses, layers, form, rounds, framed, report)
+        wanted = np.asarray(poses, np.float64)
+        settled, found, distance = self._corrected(codes, wanted, wanted, work)
+        if settled:
+            return found, codes
+        # Poses of many joints match badly, and parts of them no code draws: after both the rounds run away. A map of
+        # the source's moments needs no matches, and what can be drawn can be reached.
+        wanted = self.encoder.reachable(poses)
+        asked = affine_transport(self.poses, wanted, noise=self.encoder.noise)(self.poses)
+        _, other, nearer = self._corrected(self.codes, asked, wanted, work)
+        return other if nearer < distance else found, codes
+
+    def _corrected(
+        self, codes: Tensor, asked: NDArray[np.float64], wanted: NDArray[np.float64], work: _Work
+    ) -> tuple[bool, Transfer, float]:
+        """Solve for `asked` [N, K, 2], row by row of `codes`, and correct it towards the moments of `wanted`.
+
+        Returns:
+            Whether the last round was no worse than those before, tau, and how far it draws from the poses.
+        """
+        best = last = tried = self._solved(codes, asked, work)
         least = reached = np.inf
         base, caution = asked, 1.0
-        z = latents((rounds + 1) * _DRAWN, self.generator.config.z_dim, self.seed, stream=_CHECK_STREAM)
-        for number in range(rounds + 1 if rounds else 0):
+        count = (work.rounds + 1) * _DRAWN
+        z = latents(count, self.generator.config.z_dim, self.seed, stream=_CHECK_STREAM)
+        for number in range(work.rounds + 1 if work.rounds else 0):
             others = map_codes(self.generator, z[number * _DRAWN : (number + 1) * _DRAWN]).clone()
-            drawn = framed(self._read(others, tried))
-            distance = frechet_distance(drawn, poses)
-            report(distance)
+            drawn = work.framed(self._read(others, tried))
+            distance = frechet_distance(drawn, work.poses)
+            work.report(distance)
             if distance < least:
                 best, least = tried, distance
             if number == 0 or distance <= _TOO_FAR * least:
                 last, reached, base = tried, distance, asked
-                towards = affine_transport(drawn, poses, noise=self.encoder.noise)(asked)
+                towards = affine_transport(drawn, wanted, noise=self.encoder.noise)(asked)
             else:  # what is asked for is beyond what the generator can draw
                 caution /= 2
-            if number < rounds:
+            if number < work.rounds:
                 step = caution * _CORRECTION * min(1.0, 2 / (number + 1))
                 asked = base + step * (towards - base)
-                tried = self._solved(codes, asked, layers, form)
-        return last if reached <= _WORSE * least else best, codes
+                tried = self._solved(codes, asked, work)
+        if not work.rounds or reached <= _WORSE * least:
+            return True, last, reached
+        return False, best, least
 
-    def _solved(
-        self, codes: Tensor, asked: NDArray[np.float64], layers: Sequence[int], form: TransferForm
-    ) -> Transfer:
-        return solve_transfer(self.generator, codes, self.encoder.encode(asked), layers, form=form)
+    def _solved(self, codes: Tensor, asked: NDArray[np.float64], work: _Work) -> Transfer:
+        return solve_transfer(self.generator, codes, self.encoder.encode(asked), work.layers, form=work.form)

@@ -294,11 +294,11 @@ def _prepare(
     source_poses = drawing.reframed(solver.poses)
     for warning in shot_warnings(framed.normalized, source_poses):
         progress.message(warning)
-    shown, share = guides, 0.0
+    shown, share, part = guides, 0.0, 0.0
     if config.variation > 0 and config.mixed > 0:
         prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
         views = guide_views(framed, prior, drawing, config)
-        varied, share = varied_poses(views, prior, drawing, config)
+        varied, share, part = varied_poses(views, prior, drawing, config)
         shown, poses = views.poses, np.concatenate([guides, varied])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
@@ -307,7 +307,7 @@ def _prepare(
 
     def report(distance: float) -> None:
         distances.append(round(distance, 5))
-        progress.advance(1 + len(distances), fd=distance)
+        progress.advance(min(1 + len(distances), config.rounds + 2), fd=distance)
         stop.check("nothing was written")
 
     while True:
@@ -337,6 +337,7 @@ def _prepare(
         "fd_to_training_poses": distances,
         "plausible": kept.shares,
         "source_share": round(share, 3),
+        "source_part": round(part, 3),
         "widened": None if kept.limits is None else round(kept.widened, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
     }

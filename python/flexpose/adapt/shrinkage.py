@@ -5,11 +5,15 @@ known, but they are another domain's. What lies between the two, at the guide po
 the target's covariance than either (after Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional
 covariance matrices"). Where between, is asked of guide poses that are left out: how likely are they under a normal
 distribution with the covariance that the others give? This is ours, not the paper's.
+
+A target may also be hardly another domain at all. Then its own poses are among the source's, and to some part the
+source's poses stand for those that the guide poses do not show. Left-out guide poses tell this as well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,36 +21,78 @@ from ..metrics import affine_transport
 from ..poses._random import Stream, uniforms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["shrunk_poses", "source_share"]
+__all__ = ["Evidence", "shrunk_poses", "source_part", "source_share"]
 
 _NOISE = (
     1e-3  # variance, in squared half frame sides: of a reader, and of what is beneath notice; a pixel of 64
 )
 _PARTS, _REPEATS = 3, 6  # a third of the guide poses is left out at a time
 _STEP = 0.05  # of the shares that are tried
+_PARTS_TRIED = np.arange(0, 0.61, _STEP)
+_DOUBT = 0.2  # a normal distribution is likelier the wider it is about what it does not fit: so much is asked in vain
+_BEYOND = 2.0  # what is taken for each share that is asked beyond that
 
 
-def source_share(
-    poses: NDArray[np.floating],
-    view_of_pose: NDArray[np.intp],
-    views: NDArray[np.floating],
-    shot_of_view: NDArray[np.intp],
-    weights: NDArray[np.float64],
-    prior: NDArray[np.floating],
-    *,
-    most: float,
-    seed: int,
-) -> float:
-    """The share of the source's shape in the covariance under which guide poses that are left out are most likely.
+class _LeftOut(NamedTuple):
+    """Some guide poses, and what is made of the others.
 
-    Args:
+    Attributes:
+        size: guide poses.
+        others: [M, 2 K] poses that vary the others.
+        shown: [V, 2 K] views of those that are left out.
+        weights: [V], their sum is 1.
+    """
+
+    size: int
+    others: NDArray[np.float64]
+    shown: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def scatter(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[2 K, 2 K], mean outer product of the views around `mean`."""
+        offset = self.shown - mean
+        return np.asarray((offset.T * self.weights) @ offset, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Guide poses, varied, and whose they are.
+
+    Attributes:
         poses: [N, K, 2] guide poses, varied.
         view_of_pose: [N] the view that each of them varies.
         views: [V, K, 2] the guide poses as they are shown: as given, mirrored, from behind.
         shot_of_view: [V] the guide pose that each shows; they are left out together.
         weights: [V] how often each view is varied, in any unit.
+    """
+
+    poses: NDArray[np.floating]
+    view_of_pose: NDArray[np.intp]
+    views: NDArray[np.floating]
+    shot_of_view: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+    def left_out(self, seed: int) -> Iterator[_LeftOut]:
+        """A third of the guide poses at a time, each of them several times; nothing where there are fewer than two."""
+        rows, shown, weights = _flat(self.poses), _flat(self.views), self.weights
+        shots = int(self.shot_of_view.max()) + 1
+        order = uniforms(seed, Stream.SHRINKAGE, _REPEATS, shots).argsort(axis=1)
+        for part in (part for one in order for part in np.array_split(one, min(_PARTS, shots))):
+            out = np.isin(self.shot_of_view, part)
+            others = rows[~out[self.view_of_pose]]
+            if len(others) >= 2 and weights[out].any():
+                yield _LeftOut(len(part), others, shown[out], weights[out] / weights[out].sum())
+
+
+def source_share(evidence: Evidence, prior: NDArray[np.floating], *, most: float, seed: int) -> float:
+    """The share of the source's shape in the covariance under which guide poses that are left out are most likely.
+
+    Args:
+        evidence: the guide poses.
         prior: [M, K, 2] poses of the source.
         most: the largest share, 0 to 1. Left-out guide poses say little of whether a source so near is the target.
         seed: of the parts.
@@ -56,23 +102,40 @@ def source_share(
     """
     shares = np.append(np.arange(0, most, _STEP), most)
     unlikely = np.zeros(len(shares))
-    rows, shown = _flat(poses), _flat(views)
     source = np.cov(_flat(prior), rowvar=False)
     if not np.trace(source) > 0:
         return 0.0
-    shots = int(shot_of_view.max()) + 1
-    order = uniforms(seed, Stream.SHRINKAGE, _REPEATS, shots).argsort(axis=1)
-    for part in (part for one in order for part in np.array_split(one, min(_PARTS, shots))):
-        out = np.isin(shot_of_view, part)
-        others = rows[~out[view_of_pose]]
-        if len(others) < 2 or not weights[out].any():
-            continue
-        offset, weight = shown[out] - others.mean(axis=0), weights[out] / weights[out].sum()
-        scatter = (offset.T * weight) @ offset
-        ours = np.cov(others, rowvar=False)
+    for left in evidence.left_out(seed):
+        ours = np.cov(left.others, rowvar=False)
         theirs = source * (np.trace(ours) / np.trace(source))
-        unlikely += len(part) * np.array([_surprise(scatter, _between(ours, theirs, s)) for s in shares])
+        scatter = left.scatter(left.others.mean(axis=0))
+        unlikely += left.size * np.array([_surprise(scatter, _between(ours, theirs, s)) for s in shares])
     return float(shares[unlikely.argmin()])
+
+
+def source_part(evidence: Evidence, prior: NDArray[np.floating], *, most: float, seed: int) -> float:
+    """How many of the training poses should be the source's own, as guide poses that are left out ask for it.
+
+    Args:
+        evidence: the guide poses.
+        prior: [M, K, 2] poses of the source.
+        most: the largest part, 0 to 1.
+        seed: of the parts.
+
+    Returns:
+        0 to `most`: 0 where the source's poses make left-out ones less likely, or likelier by little.
+    """
+    unlikely = np.zeros(len(_PARTS_TRIED))
+    theirs, middle = np.cov(_flat(prior), rowvar=False), _flat(prior).mean(axis=0)
+    for left in evidence.left_out(seed):
+        ours, mean = np.cov(left.others, rowvar=False), left.others.mean(axis=0)
+        apart = np.outer(middle - mean, middle - mean)
+        for index, part in enumerate(_PARTS_TRIED):
+            mixed = _between(ours, theirs, part) + part * (1 - part) * apart
+            scatter = left.scatter((1 - part) * mean + part * middle)
+            unlikely[index] += left.size * _surprise(scatter, mixed)
+    asked = float(_PARTS_TRIED[unlikely.argmin()])
+    return float(np.clip(_BEYOND * (asked - _DOUBT), 0, most))
 
 
 def shrunk_poses(

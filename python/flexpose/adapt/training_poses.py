@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..metrics import nearest_shot_distances
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..sample.draw import draw_images, latents, read_keypoints
 from .pairing import match_poses
-from .shrinkage import shrunk_poses, source_share
+from .shrinkage import Evidence, shrunk_poses, source_part, source_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,7 @@ F = TypeVar("F", bound=np.floating)
 
 __all__ = [
     "GuideViews",
+    "VariedPoses",
     "from_behind",
     "guide_poses",
     "guide_views",
@@ -139,14 +141,24 @@ def _known_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> N
     return np.asarray(behind <= _KNOWN * nearest_shot_distances(guides, prior))
 
 
+class VariedPoses(NamedTuple):
+    """T*, and how much of it is the source's.
+
+    Attributes:
+        poses: [mixed, K, 2].
+        share: of the source's shape in the covariance of the varied poses, 0 to `AdaptConfig.shrinkage`.
+        part: of the poses that are the source's own, 0 to `AdaptConfig.source_part`.
+    """
+
+    poses: NDArray[np.float32]
+    share: float
+    part: float
+
+
 def varied_poses(
     views: GuideViews, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
-) -> tuple[NDArray[np.float32], float]:
-    """T*, guide poses varied as the source's poses near them vary, and the source's share of its covariance.
-
-    Returns:
-        ([mixed, K, 2], 0 to `config.shrinkage`).
-    """
+) -> VariedPoses:
+    """Guide poses varied as the source's poses near them vary, and some of the source's own among them."""
     weights = views.weights(config.behind)
     varied, own = vary_poses(
         views.poses,
@@ -160,12 +172,17 @@ def varied_poses(
         return_shots=True,
     )
     poses = drawing.reframed(varied).astype(np.float32)
-    if config.shrinkage == 0:
-        return poses, 0.0
-    share = source_share(
-        poses, own, views.poses, views.shots, weights, prior, most=config.shrinkage, seed=config.seed
-    )
-    return drawing.reframed(shrunk_poses(poses, prior, share)).astype(np.float32), share
+    evidence = Evidence(poses, own, views.poses, views.shots, weights)
+    share = part = 0.0
+    if config.shrinkage > 0:
+        share = source_share(evidence, prior, most=config.shrinkage, seed=config.seed)
+        poses = drawing.reframed(shrunk_poses(poses, prior, share)).astype(np.float32)
+    if config.source_part > 0:
+        shrunk = replace(evidence, poses=poses)
+        part = source_part(shrunk, prior, most=config.source_part, seed=config.seed)
+        count = min(round(part * len(poses)), len(prior))
+        poses[len(poses) - count :] = prior[:count]
+    return VariedPoses(poses, share, part)
 
 
 def joined_poses(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:
