@@ -65,16 +65,25 @@ class Gamma:
 
     Args:
         names: what is compared.
-        beta: of the source, frozen.
+        beta: of the source, frozen; None where no name needs it.
         dtype: type of the activations.
         vgg: of `read_features`; taken over.
+        device: where the pictures are; None: where beta is.
     """
 
     def __init__(
-        self, names: Sequence[FeatureName], beta: Regressor, *, dtype: torch.dtype, vgg: Vgg16 | None = None
+        self,
+        names: Sequence[FeatureName],
+        beta: Regressor | None,
+        *,
+        dtype: torch.dtype,
+        vgg: Vgg16 | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.names, self.beta, self.dtype = tuple(names), beta, dtype
-        self.vgg = None if vgg is None else vgg.compute(beta.log_temperature.device, dtype)
+        if device is None and beta is not None:
+            device = beta.log_temperature.device
+        self.vgg = None if vgg is None else vgg.compute(device or torch.device("cpu"), dtype)
         self.weights: list[float] = []
 
     def __call__(self, images: Tensor) -> list[Tensor]:
@@ -91,7 +100,7 @@ class Gamma:
                 if level.shape[2] <= _PYRAMID_SIDES:
                     break
                 level = F.avg_pool2d(level, 2)
-        if "beta" in self.names or "keypoints" in self.names:
+        if self.beta is not None and ("beta" in self.names or "keypoints" in self.names):
             encoded = self.beta.features(images, dtype=self.dtype)
             if "beta" in self.names:
                 levels.extend(encoded)
@@ -118,6 +127,11 @@ class Gamma:
             levels.append(images)
         self.weights = [1 / max(variance, 1e-6) for variance in variances]
         return levels
+
+    @torch.no_grad()
+    def of(self, images: Tensor) -> list[Tensor]:
+        """What `distance` needs of target pictures [N, 3, S, S] of which nothing is kept."""
+        return self._light(images) + ([] if self.vgg is None else [images])
 
     def distance(self, images: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """Mean over the levels of the weighted mean squared difference; the loss of Eq. 5 on a batch."""

@@ -17,17 +17,32 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from os import PathLike
 
-__all__ = ["COLUMNS", "Grid", "Row", "Target", "list_grids", "load_grid"]
+__all__ = ["COLUMNS", "MEAN", "REAL", "Grid", "Row", "Target", "list_grids", "load_grid"]
 
-COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
-"""What a cell is measured by; see `flexpose.evaluate`. worth is in real poses by FD."""
+POSE_COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
+PICTURE_COLUMNS = (
+    "mean_l2_px",
+    "mean_l2_pct",
+    "mean_l2_pct_either_side",
+    "mse_px2",
+    "pck10",
+    "pck20",
+)
+COLUMNS = POSE_COLUMNS + PICTURE_COLUMNS
+"""What a cell is measured by; see `flexpose.evaluate`, and for pictures `flexpose.match.score_annotations`. worth is in
+real poses by FD."""
+
+REAL, MEAN = "real", "mean"
+"""Rows of targets with pictures that adapt nothing: the target's own poses as the annotator's prior, and no annotator
+but the guide poses' mean everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Target:
     """A target data set, and how its guide poses are chosen."""
 
-    name: str  # of `flexpose.poses.read_dataset`
+    name: str  # of `flexpose.poses.read_dataset`, or of labelled pictures: `flexpose.bench.pictures`
+    pictures: bool = False
     shots_per_label: int | None = None
     shots: int | None = None
 
@@ -64,6 +79,7 @@ class Grid:
     draws: int = 3  # of guide poses
     seeds: int = 3  # of training and sampling
     samples: int = 50_000
+    match: dict[str, Any] = field(default_factory=dict)  # settings of the annotators, see `flexpose match`
 
     def __post_init__(self) -> None:
         for name in ("draws", "seeds", "samples"):
@@ -73,6 +89,9 @@ class Grid:
             names = [part.name for part in getattr(self, what)]
             if not names or len(set(names)) != len(names):
                 raise ConfigError(f"{what} must have names of their own, got {names}")
+        adapting_none = sorted(row.name for row in self.rows if row.method in {REAL, MEAN})
+        if adapting_none and not all(target.pictures for target in self.targets):
+            raise ConfigError(f"rows {', '.join(adapting_none)} are for targets with pictures alone")
         unknown = sorted({*self.columns} - {*COLUMNS})
         if unknown:
             raise ConfigError(f"columns must be among {', '.join(COLUMNS)}, got {', '.join(unknown)}")
@@ -100,7 +119,8 @@ class Grid:
     def quick(self) -> Grid:
         """One draw, one seed, the first target, few samples and short training: whether it runs, and no figure."""
         rows = tuple(replace(row, settings=row.settings | row.quick) for row in self.rows)
-        return replace(self, rows=rows, targets=self.targets[:1], draws=1, seeds=1, samples=1000)
+        match = {"preset": "tiny"} if any(target.pictures for target in self.targets) else {}
+        return replace(self, rows=rows, targets=self.targets[:1], draws=1, seeds=1, samples=1000, match=match)
 
 
 def _folder() -> Traversable:

@@ -17,17 +17,21 @@ from ..adapt.methods import method_config
 from ..config import config_dict
 from ..errors import DataError, UsageError
 from ..evaluate import evaluate
-from ..poses import read_dataset, split_fewshot
+from ..poses import map_joints, read_dataset, split_fewshot
 from ..pretrain.files import beta_of, load_beta, load_generator
 from ..runs import Progress, versions
 from ..sample import SampleConfig, sample
 from ..zoo import source_file
+from .grid import MEAN, REAL
+from .pictures import PictureTarget, match_config, read_picture_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from os import PathLike
 
+    from ..match import MatchConfig
     from ..poses import PoseSet
+    from ..skeleton import Skeleton
     from .grid import Grid, Row, Target
 
 __all__ = ["Cell", "run_grid"]
@@ -42,7 +46,8 @@ class Cell:
 
     Attributes:
         key: what the cell is, and nothing of what came out: a hash of method, all its settings, target and its poses,
-            source (generator, beta, the file of loss features), draw, seed, samples and this package's version.
+            source (generator, beta, the file of loss features), draw, seed, samples and this package's version; where
+            there are pictures, of these and of the annotator's settings.
         row: name of the row.
         target: name of the target.
         draw: seed of the choice of guide poses.
@@ -64,10 +69,11 @@ class Cell:
     failed: str | None = None
 
 
-def _hashes(source: Path) -> dict[str, str]:
-    """What a source is: what draws, and what reads."""
-    headers = {"generator": load_generator(source)[2], "beta": load_beta(beta_of(source))[2]}
-    return {part: str(header["hash"]) for part, header in headers.items()}
+def _identity(source: Path) -> tuple[dict[str, str], Skeleton]:
+    """What a source is: hashes of what draws and what reads; and the skeleton of its poses."""
+    _, drawing, header = load_generator(source)
+    headers = {"generator": header, "beta": load_beta(beta_of(source))[2]}
+    return {part: str(header["hash"]) for part, header in headers.items()}, drawing.skeleton
 
 
 def _features(row: Row) -> dict[str, str]:
@@ -77,20 +83,38 @@ def _features(row: Row) -> dict[str, str]:
     return {} if vgg is None else {"features": vgg.hash}
 
 
+def _settings(row: Row, seed: int = 0) -> dict[str, Any]:
+    """All settings of a row's method; ConfigError where one is wrong."""
+    if row.method in {REAL, MEAN}:
+        return {}
+    return config_dict(method_config(row.method, row.preset, row.settings, seed))
+
+
 def _key(
-    row: Row, target: Target, poses: str, networks: Mapping[str, str], draw: int, seed: int, samples: int
+    row: Row,
+    target: Target,
+    poses: str,
+    networks: Mapping[str, str],
+    draw: int,
+    seed: int,
+    samples: int,
+    pictures: Mapping[str, Any],
 ) -> str:
     # Settings whole, and the version: what was measured with another default is another cell.
+    named = config_dict(target)
+    if not named.pop("pictures"):
+        pictures = {}
     identity = {
         "method": row.method,
-        "config": config_dict(method_config(row.method, row.preset, row.settings, seed)),
+        "config": _settings(row, seed),
         "shots": row.shots,
-        "target": {**config_dict(target), "poses": poses},
+        "target": {**named, "poses": poses},
         "networks": dict(networks),
         "draw": draw,
         "seed": seed,
         "samples": samples,
         "version": __version__,
+        **pictures,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -124,26 +148,49 @@ def _values(report: Any) -> dict[str, float]:
 class _Targets:
     """Target sets, read once each."""
 
-    def __init__(self, data_root: Path) -> None:
-        self._root = data_root
+    def __init__(self, grid: Grid, data_root: Path) -> None:
+        self._grid, self._root = grid, data_root
         self._kept: dict[str, PoseSet] = {}
         self._hashes: dict[str, str] = {}
+        self._pictures: dict[str, PictureTarget] = {}
 
-    def poses(self, name: str) -> PoseSet:
-        """All poses of a target."""
-        if name not in self._kept:
-            self._kept[name] = read_dataset(name, self._root)
-        return self._kept[name]
+    def poses(self, target: Target) -> PoseSet:
+        """All poses of a target; of one with pictures those that are not left for the test."""
+        if target.name not in self._kept:
+            if target.pictures:
+                shown = self.pictures(target)
+                self._kept[target.name] = shown.labels[shown.known]
+            else:
+                self._kept[target.name] = read_dataset(target.name, self._root)
+        return self._kept[target.name]
 
-    def hash(self, name: str) -> str:
+    def pictures(self, target: Target) -> PictureTarget:
+        """Pictures and labels of a target that has them."""
+        if target.name not in self._pictures:
+            size = self.match_config(0).size_px
+            self._pictures[target.name] = read_picture_target(target.name, self._root, size)
+        return self._pictures[target.name]
+
+    def match_config(self, seed: int) -> MatchConfig:
+        """Settings of the annotators."""
+        return match_config(self._grid.match, seed)
+
+    def hash(self, target: Target) -> str:
         """Content hash of a target."""
-        if name not in self._hashes:
-            self._hashes[name] = self.poses(name).content_hash()
-        return self._hashes[name]
+        if target.name not in self._hashes:
+            self._hashes[target.name] = self.poses(target).content_hash()
+        return self._hashes[target.name]
+
+    def picture_identity(self, target: Target, seed: int) -> dict[str, Any]:
+        """What tells cells with pictures apart."""
+        if not target.pictures:
+            return {}
+        content = self.pictures(target).pictures.content_hash
+        return {"pictures": content, "match": config_dict(self.match_config(seed))}
 
     def split(self, target: Target, row: Row, draw: int) -> tuple[PoseSet, PoseSet]:
         """(guide poses, the rest)."""
-        poses = self.poses(target.name)
+        poses = self.poses(target)
         if row.shots is None:
             split = split_fewshot(
                 poses, seed=draw, shots=target.shots, shots_per_label=target.shots_per_label
@@ -199,7 +246,8 @@ def run_grid(
     folder.mkdir(parents=True, exist_ok=True)
     where = {"coco": None} if sources is None else dict(sources)
     known_sources = {name: source_file(source) for name, source in where.items()}
-    hashes = {name: _hashes(path) for name, path in known_sources.items()}
+    identities = {name: _identity(path) for name, path in known_sources.items()}
+    hashes = {name: identity[0] for name, identity in identities.items()}
     features = {row.name: _features(row) for row in grid.rows}
     absent = [row for row in grid.rows if row.source not in hashes]
     left_out = [f"{row.name}: no source {row.source!r} was given" for row in absent]
@@ -208,10 +256,11 @@ def run_grid(
             f"sources must have one of {sorted({r.source for r in absent})}, got {sorted(hashes)}"
         )
     for row in grid.rows:  # a wrong one shall not be found hours later
-        method_config(row.method, row.preset, row.settings)
+        _settings(row)
+    match_config(grid.match, 0)
     ledger = folder / "cells.jsonl"
     known = _known(ledger)
-    targets = _Targets(Path(data_root))
+    targets = _Targets(grid, Path(data_root))
     plan = [step for step in _cells(grid) if step[0].source in hashes]
     record = {"grid": config_dict(grid), "sources": hashes, "versions": versions()}
     atomic_write(folder / "grid.json", (json.dumps(record, indent=2) + "\n").encode())
@@ -219,12 +268,12 @@ def run_grid(
     progress.start("bench", len(plan))
     for done, (row, target, draw, seed) in enumerate(plan, start=1):
         networks = hashes[row.source] | features[row.name]
-        key = _key(row, target, targets.hash(target.name), networks, draw, seed, grid.samples)
+        pictures = targets.picture_identity(target, seed)
+        key = _key(row, target, targets.hash(target), networks, draw, seed, grid.samples, pictures)
         if key not in known:
             run = folder / "runs" / key
-            known[key] = _measure(
-                row, target, targets, known_sources[row.source], run, (key, draw, seed, grid.samples), device
-            )
+            origin = known_sources[row.source], identities[row.source][1]
+            known[key] = _measure(row, target, targets, origin, run, (key, draw, seed, grid.samples), device)
             with ledger.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(known[key])) + "\n")
         cells.append(replace(known[key], row=row.name))  # measured under another name, it is the same cell
@@ -236,30 +285,42 @@ def _measure(
     row: Row,
     target: Target,
     targets: _Targets,
-    source: Path,
+    origin: tuple[Path, Skeleton],
     run: Path,
     which: tuple[str, int, int, int],
     device: str,
 ) -> Cell:
     key, draw, seed, samples = which
+    source, skeleton = origin
     shots, rest = targets.split(target, row, draw)
+    if row.method == MEAN:
+        values = targets.pictures(target).score_mean(map_joints(shots, skeleton))
+        return Cell(key, row.name, target.name, draw, seed, len(shots), 0.0, values)
     begin = time.monotonic()
+    values, seconds = {}, 0.0
     try:
-        adapt_by(
-            row.method,
-            shots,
-            run,
-            preset=row.preset,
-            settings=row.settings,
-            seed=seed,
-            source=source,
-            resume=run.exists(),
-            device=device,
-        )
-        seconds = round(time.monotonic() - begin, 1)
-        sampled = sample(run, SampleConfig(n=samples, seed=seed + _SAMPLE_SEED), device=device)
-        report = evaluate(sampled, rest, shots=shots, baselines=False, seeds=1, n_mmd=_MMD_POSES)
+        if row.method == REAL:
+            poses = map_joints(rest, skeleton)  # the joints that all rows have
+        else:
+            adapt_by(
+                row.method,
+                shots,
+                run,
+                preset=row.preset,
+                settings=row.settings,
+                seed=seed,
+                source=source,
+                resume=(run / "adapt").exists(),
+                device=device,
+            )
+            seconds = round(time.monotonic() - begin, 1)
+            poses = sample(run, SampleConfig(n=samples, seed=seed + _SAMPLE_SEED), device=device)
+            report = evaluate(poses, rest, shots=shots, baselines=False, seeds=1, n_mmd=_MMD_POSES)
+            values |= _values(report)
+        if target.pictures:
+            config = targets.match_config(seed)
+            values |= targets.pictures(target).score(poses, shots, config, run, device)
     except DataError as error:
         # A method that loses its numbers with the settings of its row is a result, and the others go on.
         return Cell(key, row.name, target.name, draw, seed, len(shots), 0.0, {}, failed=str(error))
-    return Cell(key, row.name, target.name, draw, seed, len(shots), seconds, _values(report))
+    return Cell(key, row.name, target.name, draw, seed, len(shots), seconds, values)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cells_csv", "charts", "markdown"]
 
-_DIGITS = {"worth": 1}
+_DIGITS = {"worth": 1, "mean_l2_px": 2, "mean_l2_pct": 2, "mean_l2_pct_either_side": 2, "mse_px2": 1}
 
 
 def _figure(values: Sequence[float], column: str) -> str:

@@ -19,6 +19,7 @@ from .demo import demo_cli
 from .doctor import doctor_cli
 from .evaluate import evaluate_cli
 from .layer_scan import layer_scan_cli
+from .match import annotate_cli, match_cli
 from .pretrain import pretrain_cli
 from .render import render_cli
 from .report import report_cli
@@ -66,7 +67,18 @@ def _print_version(wanted: bool) -> None:
 
 
 # Those that compute with torch and do nothing else.
-_COMPUTING = {"train-beta", "pretrain", "adapt", "sample", "bench", "layer-scan", "report", "demo"}
+_COMPUTING = {
+    "train-beta",
+    "pretrain",
+    "adapt",
+    "sample",
+    "bench",
+    "layer-scan",
+    "match",
+    "annotate",
+    "report",
+    "demo",
+}
 
 
 @app.callback()
@@ -85,6 +97,7 @@ def _options(
 
     The usual way: `adapt` to a few guide poses of the target, `sample`, `evaluate`. A source of your own
     comes from `train-beta` and then `pretrain`. `flexpose demo` does all of it on made-up poses.
+    With pictures at hand, `match` trains an annotator on them and on the samples, and `annotate` applies it.
 
     Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 bad data, 4 disk or memory, 5 device, 130 interrupted.
     """
@@ -101,6 +114,8 @@ app.command("sample", rich_help_panel=_RUN)(sample_cli)
 app.command("evaluate", rich_help_panel=_RUN)(evaluate_cli)
 app.command("report", rich_help_panel=_RUN)(report_cli)
 app.command("layer-scan", rich_help_panel=_RUN)(layer_scan_cli)
+app.command("match", rich_help_panel=_RUN)(match_cli)
+app.command("annotate", rich_help_panel=_RUN)(annotate_cli)
 app.add_typer(bench.app, name="bench", rich_help_panel=_RUN)
 app.command("demo", rich_help_panel=_RUN)(demo_cli)
 app.add_typer(poses.app, name="poses", rich_help_panel=_DATA)

@@ -28,6 +28,9 @@ __all__ = ["Failure", "classify", "report", "traceback_wanted"]
 
 TRACEBACK_VARIABLE = "FLEXPOSE_TRACEBACK"
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_NO_POSES = {".safetensors", ".toml"} | _PICTURES
+_ARRAYS_OF_PICTURES = {"jpeg", "offset"}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _HINTS: tuple[tuple[type[FlexposeError], str], ...] = (
@@ -69,9 +72,11 @@ def _from_os_error(error: OSError) -> Failure:
     return Failure(f"{where}{reason}", None, ResourceError.exit_code)
 
 
-def _may_hold_poses(path: object) -> bool:
-    """Whether `flexpose poses inspect` can say more of a file than the message does."""
-    return path is None or Path(str(path)).suffix.lower() not in {".safetensors", ".toml"}
+def _may_hold_poses(path: object, field: object) -> bool:
+    """Whether `flexpose poses inspect` can say more of a file, or of an array in it, than the message does."""
+    if field in _ARRAYS_OF_PICTURES:
+        return False
+    return path is None or Path(str(path)).suffix.lower() not in _NO_POSES
 
 
 def classify(error: BaseException) -> Failure:
@@ -79,7 +84,7 @@ def classify(error: BaseException) -> Failure:
     notes = getattr(error, "__notes__", None)
     if isinstance(error, FlexposeError):
         general = next((hint for kind, hint in _HINTS if isinstance(error, kind)), None)
-        if isinstance(error, DataError) and not _may_hold_poses(error.path):
+        if isinstance(error, DataError) and not _may_hold_poses(error.path, error.field):
             general = None
         return Failure(str(error), notes[0] if notes else general, error.exit_code)
     if isinstance(error, KeyboardInterrupt):

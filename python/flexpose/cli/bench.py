@@ -39,7 +39,9 @@ def paper_cli(
     table: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="table1, table4, fig4, fig5, fig6, fig9, or a TOML file of a grid."
+            metavar="WHAT",
+            help="table1, table2, table3, table4, fig4, fig5, fig6, fig9, or a TOML file of a grid; "
+            "table2 and table3 need pictures of the target.",
         ),
     ],
     data_root: Annotated[

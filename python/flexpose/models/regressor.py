@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..config import STRICT
 from ..errors import ConfigError, UsageError
 
-__all__ = ["Keypoints", "Regressor", "RegressorConfig"]
+__all__ = ["Keypoints", "NormConv2d", "Regressor", "RegressorConfig"]
 
 _GRID_LIMIT = 1.1  # an expectation cannot reach the end of its grid, so the grid goes beyond the picture
 _GROUPS = 8
@@ -51,7 +51,7 @@ class Keypoints(NamedTuple):
     peak: Tensor
 
 
-class _Conv(nn.Module):
+class NormConv2d(nn.Module):
     """3x3 convolution, group normalisation, ReLU; the input's type is the type of the computation."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, kernel_size: int = 3) -> None:
@@ -64,6 +64,7 @@ class _Conv(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to [N, in, H, W]."""
         dtype = x.dtype
         y = F.conv2d(x, self.weight.to(dtype), stride=self.stride, padding=self.weight.shape[2] // 2)
         return F.relu(F.group_norm(y, _GROUPS, self.scale.to(dtype), self.shift.to(dtype)))
@@ -84,11 +85,13 @@ class Regressor(nn.Module):
         super().__init__()
         self.config = config
         c = config.width
-        self.stage2 = nn.Sequential(_Conv(12, c), _Conv(c, c))
-        self.stage4 = nn.Sequential(_Conv(c, 2 * c, stride=2), _Conv(2 * c, 2 * c))
-        self.stage8 = nn.Sequential(_Conv(2 * c, 4 * c, stride=2), _Conv(4 * c, 4 * c), _Conv(4 * c, 4 * c))
-        self.widen = _Conv(4 * c, 2 * c, kernel_size=1)
-        self.merge = _Conv(4 * c, 2 * c)
+        self.stage2 = nn.Sequential(NormConv2d(12, c), NormConv2d(c, c))
+        self.stage4 = nn.Sequential(NormConv2d(c, 2 * c, stride=2), NormConv2d(2 * c, 2 * c))
+        self.stage8 = nn.Sequential(
+            NormConv2d(2 * c, 4 * c, stride=2), NormConv2d(4 * c, 4 * c), NormConv2d(4 * c, 4 * c)
+        )
+        self.widen = NormConv2d(4 * c, 2 * c, kernel_size=1)
+        self.merge = NormConv2d(4 * c, 2 * c)
         self.maps = nn.Conv2d(2 * c, config.num_keypoints, 1)
         self.log_temperature = nn.Parameter(torch.zeros([]))
         cells = config.size_px // 4

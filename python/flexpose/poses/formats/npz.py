@@ -2,9 +2,9 @@
 
 Written: ``keypoints`` float32 [N, K, 2], ``visibility`` uint8 [N, K], ``joint_names`` [K], ``image_size``
 int32 [N, 2], ``ids`` int64 [N], ``labels`` [N] (where there are labels), ``skeleton`` (its definition, TOML).
-Read as well: ``visible`` for ``visibility``, ``image_size`` [2] for all, ``action`` [N] indices into
-``action_names`` for ``labels``, and, without ``skeleton``, one recognised by its ``joint_names`` or made of
-``joint_names`` and ``bones``.
+Read as well: ``visible`` for ``visibility``, ``image_size`` [2] or the side ``size`` of a square for all,
+``action`` [N] indices into ``action_names`` for ``labels``, and, without ``skeleton``, one recognised by its
+``joint_names`` or made of ``joint_names`` and ``bones``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ def read_npz(
     """
     path = Path(path)
     arrays = read_arrays(path, _WANTED)
+    side = arrays.pop("size", None)
+    if side is not None and side.shape == () and "image_size" not in arrays:
+        arrays["image_size"] = np.repeat(side, 2)
     kp = arrays.get("keypoints")
     if kp is None:
         raise DataError(
@@ -130,7 +133,7 @@ def write_npz(poses: PoseSet, path: str | PathLike[str]) -> None:
 
 
 _WANTED = frozenset(
-    {"keypoints", "visibility", "visible", "joint_names", "bones", "image_size", "ids", "labels"}
+    {"keypoints", "visibility", "visible", "joint_names", "bones", "image_size", "size", "ids", "labels"}
     | {"skeleton", "action", "action_names"}
 )
 
