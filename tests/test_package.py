@@ -110,6 +110,7 @@ LAYERS = (
     {"ops", "shards"},
     {"models"},
     {"pretrain", "adapt", "sample", "evaluate"},
+    {"match"},
     {"cli"},
 )
 

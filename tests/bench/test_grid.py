@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from flexpose.adapt import METHODS
 from flexpose.bench import Grid, Row, Target, list_grids, load_grid
+from flexpose.bench.grid import MEAN, REAL
+from flexpose.bench.pictures import match_config
 from flexpose.config import make_config
 from flexpose.errors import ConfigError, UsageError
 
@@ -24,12 +27,16 @@ def test_the_packages_grids_can_be_run(name: str) -> None:
     grid = load_grid(name)
     for rows in (grid.rows, grid.quick().rows):
         for row in rows:
+            if row.method in {REAL, MEAN}:
+                continue
             method = METHODS[row.method]
             make_config(method.config, {**method.presets[row.preset], **row.settings})
+        match_config(grid.match, 0)
+        match_config(grid.quick().match, 0)
 
 
 def test_the_paper_s_tables_are_there() -> None:
-    assert list_grids() == ("table1", "table4")
+    assert list_grids() == ("table1", "table2", "table3", "table4")
     table1 = load_grid("table1")
     # Table 1 of the paper: four methods, FD and MMD2.
     paper = {row.method: row.paper for row in table1.rows if row.paper}
@@ -51,7 +58,9 @@ def test_a_grid_of_ones_own(tmp_path: Path) -> None:
     path.write_text('title = "t"\nabout = ""\ntargets = []\nrows = [{ name = "x" }]\n')
     with pytest.raises(ConfigError, match=r"targets must have names of their own, got \[\]"):
         load_grid(path)
-    with pytest.raises(UsageError, match="one of table1, table4 or a TOML file, got 'table9'"):
+    with pytest.raises(
+        UsageError, match="one of table1, table2, table3, table4 or a TOML file, got 'table9'"
+    ):
         load_grid("table9")
     with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read as TOML"):
         load_grid(tmp_path / "absent.toml")
@@ -71,6 +80,25 @@ def test_a_quick_grid_is_a_cell_a_row() -> None:
     quick = GRID.quick()
     assert (quick.draws, quick.seeds, len(quick.targets)) == (1, 1, 1)
     assert [row.settings for row in quick.rows] == [{}, {"seed": 2}]
+    assert quick.match == {}
+
+
+def test_annotators_of_a_quick_grid_are_tiny() -> None:
+    """Also where a grid leaves their settings to the defaults."""
+    grid = replace(GRID, targets=(Target(name="x", shots=3, pictures=True),))
+    for settings in ({}, {"preset": "cpu-hour", "steps": 9000}):
+        assert replace(grid, match=settings).quick().match == {"preset": "tiny"}
+
+
+@pytest.mark.parametrize("method", [REAL, MEAN])
+def test_rows_that_adapt_nothing_are_for_targets_with_pictures(method: str) -> None:
+    rows = [{"name": "it", "method": method}]
+    shown, bare = {"name": "x", "shots": 3, "pictures": True}, {"name": "y", "shots": 3}
+    values = {"title": "t", "about": "", "rows": rows}
+    make_config(Grid, values | {"targets": [shown]})
+    for targets in ([bare], [shown, bare]):
+        with pytest.raises(ConfigError, match="rows it are for targets with pictures alone"):
+            make_config(Grid, values | {"targets": targets})
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,19 @@ def test_classify(error: BaseException, code: int, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "helps"),
-    [("a.json", True), ("a.npz", True), (None, True), ("beta.safetensors", False), ("a.TOML", False)],
+    [
+        ("a.json", True),
+        ("a.npz", True),
+        (None, True),
+        ("beta.safetensors", False),
+        ("a.TOML", False),
+        ("a.JPG", False),
+    ],
 )
 def test_inspecting_poses_is_a_hint_for_files_that_may_hold_them(path: str | None, helps: bool) -> None:
     hint = _errors.classify(errors.DataError("is damaged", path=path)).hint
     assert (hint is not None and "poses inspect" in hint) == helps
+    assert _errors.classify(errors.DataError("is damaged", path=path, field="jpeg")).hint is None
 
 
 def test_a_note_on_the_error_replaces_the_general_hint() -> None:

@@ -101,6 +101,23 @@ def test_layout_of_data_sets(tmp_path):
     assert np.array_equal(p.keypoints, _layout()["keypoints"])
 
 
+def test_the_side_of_square_pictures(tmp_path):
+    path = tmp_path / "p.npz"
+    layout = _layout()
+    size = layout.pop("image_size")
+    np.savez(path, **layout, size=128)
+    assert read_poses(path).image_size.tolist() == [[128, 128]] * 3
+    np.savez(path, **layout, size=128, image_size=size)
+    assert read_poses(path).image_size.tolist() == [[640, 480]] * 3
+    np.savez(path, **layout)
+    expected = read_poses(path).image_size
+    np.savez(path, **layout, size=np.array([1, 2, 3]))  # something else of that name
+    assert np.array_equal(read_poses(path).image_size, expected)
+    np.savez(path, **layout, size=0)
+    with pytest.raises(DataError, match=">= 1"):
+        read_poses(path)
+
+
 def test_unknown_names_make_a_skeleton_of_the_file(tmp_path):
     names = [f"p{i}" for i in range(13)]
     data = _layout() | {"joint_names": np.array(names), "bones": np.array([[0, 1], [1, 2]])}

@@ -59,6 +59,9 @@ class PictureTarget:
         labels: their poses.
         known: rows whose pictures are trained on and whose poses may be guide poses.
         test: the other rows, which nothing learns from.
+
+    Raises:
+        UsageError: there are too few pictures, or groups of them, to leave some for the test.
     """
 
     def __init__(self, pictures: Pictures, labels: PoseSet) -> None:
