@@ -73,8 +73,8 @@ def score_annotations(found: PoseSet, labels: PoseSet) -> dict[str, float]:
 
     Returns:
         ``mean_l2_px``; ``mean_l2_pct``, of the longer side of the picture; ``mse_px2``; ``mean_l2_pct_either_side``,
-        where each pose counts with left and right swapped if that is nearer: a drawing of one colour does not tell
-        them apart; ``pck10`` and ``pck20``, by the skeleton's torso segment, where it is labelled.
+        where each pose counts with left and right swapped if that is nearer, as KeypointGAN counts it: without a label,
+        little tells them apart; ``pck10`` and ``pck20``, by the skeleton's torso segment, where it is labelled.
 
     Raises:
         UsageError: the numbers differ, a joint is missing, or nothing is labelled.
