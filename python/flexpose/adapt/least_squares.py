@@ -143,7 +143,7 @@ class LeastSquares:
             rounds: how often what is asked for is corrected by the drawn poses' mean and covariance.
             framed: puts drawn poses into the frames that they would have as data.
             report: told the Frechet distance between drawn poses and `poses`, before the first round and after each;
-                where the rounds get worse, as often again for a second way.
+                where no round helps, as often again for a second way.
 
         Returns:
             tau, of the last round unless one before was clearly better, and the code [count, w_dim] that answers
@@ -155,8 +155,8 @@ class LeastSquares:
         codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
         work = _Work(poses, layers, form, rounds, framed, report)
         wanted = np.asarray(poses, np.float64)
-        settled, found, distance = self._corrected(codes, wanted, wanted, work)
-        if settled:
+        helped, found, distance = self._corrected(codes, wanted, wanted, work)
+        if helped:
             return found, codes
         # Poses of many joints match badly, and parts of them no code draws: after both the rounds run away. A map of
         # the source's moments needs no matches, and what can be drawn can be reached.
@@ -171,10 +171,10 @@ class LeastSquares:
         """Solve for `asked` [N, K, 2], row by row of `codes`, and correct it towards the moments of `wanted`.
 
         Returns:
-            Whether the last round was no worse than those before, tau, and how far it draws from the poses.
+            Whether any round came nearer than the first solution, tau, and how far it draws from the poses.
         """
         best = last = tried = self._solved(codes, asked, work)
-        least = reached = np.inf
+        first = least = reached = np.inf
         base, caution = asked, 1.0
         count = (work.rounds + 1) * _DRAWN
         z = latents(count, self.generator.config.z_dim, self.seed, stream=_CHECK_STREAM)
@@ -183,6 +183,8 @@ class LeastSquares:
             drawn = work.framed(self._read(others, tried))
             distance = frechet_distance(drawn, work.poses)
             work.report(distance)
+            if number == 0:
+                first = distance
             if distance < least:
                 best, least = tried, distance
             if number == 0 or distance <= _TOO_FAR * least:
@@ -194,9 +196,8 @@ class LeastSquares:
                 step = caution * _CORRECTION * min(1.0, 2 / (number + 1))
                 asked = base + step * (towards - base)
                 tried = self._solved(codes, asked, work)
-        if not work.rounds or reached <= _WORSE * least:
-            return True, last, reached
-        return False, best, least
+        helped = not work.rounds or least < first
+        return (helped, last, reached) if reached <= _WORSE * least else (helped, best, least)
 
     def _solved(self, codes: Tensor, asked: NDArray[np.float64], work: _Work) -> Transfer:
         return solve_transfer(self.generator, codes, self.encoder.encode(asked), work.layers, form=work.form)
