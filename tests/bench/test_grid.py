@@ -9,7 +9,7 @@ import pytest
 
 from flexpose.adapt import METHODS
 from flexpose.bench import Grid, Row, Target, list_grids, load_grid
-from flexpose.bench.grid import MEAN, REAL
+from flexpose.bench.grid import MEAN, PICTURE_COLUMNS, REAL
 from flexpose.bench.pictures import match_config
 from flexpose.config import make_config
 from flexpose.errors import ConfigError, UsageError
@@ -38,6 +38,7 @@ def test_the_packages_grids_can_be_run(name: str) -> None:
 def test_the_paper_s_tables_are_there() -> None:
     assert list_grids() == ("table1", "table2", "table3", "table4")
     table1 = load_grid("table1")
+    assert not {*table1.columns} & {*PICTURE_COLUMNS}, "tables without pictures have no columns of theirs"
     # Table 1 of the paper: four methods, FD and MMD2.
     paper = {row.method: row.paper for row in table1.rows if row.paper}
     assert paper["freezed"] == {"mmd2": 0.081, "fd": 3.77}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from os import PathLike
 
-__all__ = ["COLUMNS", "MEAN", "REAL", "Grid", "Row", "Target", "list_grids", "load_grid"]
+__all__ = ["COLUMNS", "MEAN", "PICTURE_COLUMNS", "REAL", "Grid", "Row", "Target", "list_grids", "load_grid"]
 
 POSE_COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
 PICTURE_COLUMNS = (
@@ -75,7 +75,7 @@ class Grid:
     about: str
     targets: tuple[Target, ...]
     rows: tuple[Row, ...]
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = POSE_COLUMNS
     draws: int = 3  # of guide poses
     seeds: int = 3  # of training and sampling
     samples: int = 50_000
