@@ -171,7 +171,8 @@ class LeastSquares:
         """Solve for `asked` [N, K, 2], row by row of `codes`, and correct it towards the moments of `wanted`.
 
         Returns:
-            Whether any round came nearer than the first solution, tau, and how far it draws from the poses.
+            Whether the rounds ended well or any came nearer than the first solution, tau, and how far it draws from
+            the poses.
         """
         best = last = tried = self._solved(codes, asked, work)
         first = least = reached = np.inf
@@ -196,8 +197,9 @@ class LeastSquares:
                 step = caution * _CORRECTION * min(1.0, 2 / (number + 1))
                 asked = base + step * (towards - base)
                 tried = self._solved(codes, asked, work)
-        helped = not work.rounds or least < first
-        return (helped, last, reached) if reached <= _WORSE * least else (helped, best, least)
+        if reached <= _WORSE * least:
+            return True, last, reached
+        return least < first, best, least
 
     def _solved(self, codes: Tensor, asked: NDArray[np.float64], work: _Work) -> Transfer:
         return solve_transfer(self.generator, codes, self.encoder.encode(asked), work.layers, form=work.form)
