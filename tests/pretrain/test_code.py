@@ -29,8 +29,16 @@ def flat(poses: np.ndarray) -> np.ndarray:
 # --- poses and codes
 
 
+@pytest.mark.parametrize("z_dim", [4, 12, 30])
+def test_what_a_narrow_z_leaves_out_is_known(poses: np.ndarray, z_dim: int) -> None:
+    code = PoseCode(poses, z_dim)
+    off = np.linalg.norm(code.decode(code.encode(poses)) - poses, axis=-1)
+    assert code.left_out == pytest.approx(np.sqrt(np.square(off).mean()), rel=0.01)
+
+
 def test_poses_come_back_from_their_codes(poses: np.ndarray) -> None:
     code = PoseCode(poses, Z_DIM)
+    assert code.left_out == 0
     codes = code.encode(poses)
     assert codes.shape == (400, code.size) == (400, 26)
     assert codes.dtype == code.decode(codes).dtype == np.float32

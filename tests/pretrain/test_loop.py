@@ -81,6 +81,7 @@ def test_every_step_is_told(tmp_path: Path, unbroken: Path) -> None:
     # Lazy regularisation on every second step: steps 10, 12 and 14, counted from 0.
     assert [i - 1 for i, name in enumerate(names) if "r1" in name] == [10, 12, 14]
     assert any("w_dim should be above 26, twice the keypoints, got 8" in text for text in watch.messages)
+    assert any("z_dim 8 has room for 4 of the 26 coordinates" in text for text in watch.messages)
     assert_same_run(tmp_path, unbroken)  # a run is a function of its poses and settings
 
 

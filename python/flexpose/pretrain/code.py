@@ -24,6 +24,7 @@ class PoseCode:
 
     Attributes:
         std: [D] float64, spread of the poses along each axis, the widest first.
+        left_out: how far a joint is off without the other axes, in the mean square, frame units.
     """
 
     def __init__(self, normalized: NDArray[np.float32], z_dim: int) -> None:
@@ -31,7 +32,9 @@ class PoseCode:
         self.mean = flat.mean(0)
         centred = flat - self.mean
         values, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(flat) - 1))
-        order = np.argsort(values)[::-1][: max(1, z_dim // 2)]
+        falling = np.argsort(values)[::-1]
+        order, rest = falling[: max(1, z_dim // 2)], falling[max(1, z_dim // 2) :]
+        self.left_out = float(np.sqrt(2 * np.maximum(values[rest], 0).sum() / len(values)))
         std = np.sqrt(np.maximum(values[order], 0))
         keep = std > _MIN_STD
         self.axes, self.std = vectors[:, order][:, keep], std[keep]

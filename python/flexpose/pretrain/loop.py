@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pretrain"]
 
+_LEFT_OUT_PX = 0.25  # about what beta reads a joint off
 _GRID = 36
 _ADAM_BETAS = (0.0, 0.99)
 
@@ -229,6 +230,17 @@ class _Trainer:
         return image_grid(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), 9)
 
 
+def _tell_left_out(code: PoseCode, drawing: Drawing, progress: Progress) -> None:
+    """Say so where z is too narrow for the poses: what it leaves out the generator will never draw."""
+    off_px = code.left_out * drawing.size_px / 2
+    if off_px > _LEFT_OUT_PX:
+        numbers = 2 * drawing.skeleton.num_keypoints
+        progress.message(
+            f"z_dim {code.z_dim} has room for {code.size} of the {numbers} coordinates of a pose, and leaves joints "
+            f"{off_px:.2f} px off; z_dim = {2 * numbers} has room for all"
+        )
+
+
 def _check_shares(config: PretrainConfig, world: World) -> None:
     """See to it that every process has something to do in every step."""
     least = {"batch": world.size}
@@ -314,6 +326,8 @@ def pretrain(
         torch.random.fork_rng(devices=[]),
     ):
         trainer = _Trainer(config, batches, beta, world)
+        if trainer.lessons is not None:
+            _tell_left_out(trainer.lessons.code, drawing, progress)
         checkpoints = Checkpoints(folder / "checkpoints")
         saved = checkpoints.latest() if resume else None
         begin, sums = 0, {}
