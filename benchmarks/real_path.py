@@ -75,12 +75,12 @@ def last_records(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def seconds_of_training(path: Path, batch: int) -> float:
+def seconds_of_training(path: Path) -> float:
     """Time of a run from the rates in its statistics, also where it was broken and resumed."""
     total, before = 0.0, 0
     for line in path.read_text().splitlines():
         record = json.loads(line)
-        rate = record.get("steps_per_s", record.get("images_per_s", 0) / batch)
+        rate = record.get("steps_per_s")
         if rate:
             total += (record["step"] - before) / rate
             before = record["step"]
@@ -111,8 +111,7 @@ def main() -> int:
         shown.append(line.replace(data, "$FLEXPOSE_DATA").replace(str(options.work), "work"))
     coco = options.work / "coco"
     for verb in ("train-beta", "pretrain"):
-        batch = json.loads((coco / verb / "config.json").read_text())["config"]["batch"]
-        seconds[verb] = seconds_of_training(coco / verb / "stats.jsonl", batch)
+        seconds[verb] = seconds_of_training(coco / verb / "stats.jsonl")
     training = last_records(
         coco / "pretrain" / "stats.jsonl",
         ("kimg", "loss_flow", "mapping_rmse_px", "loss_drawing", "error_px"),

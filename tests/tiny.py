@@ -147,6 +147,5 @@ def stats(path: Path) -> list[dict[str, Any]]:
     """The records of a ``stats.jsonl``, without what depends on the clock."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for record in records:
-        record.pop("images_per_s", None)
         record.pop("steps_per_s", None)
     return records

@@ -105,6 +105,9 @@ class StopSignal:
         self.requested = True
         self._restore()
 
+    def agree(self) -> None:
+        """Wait for what other processes say, where there are any."""
+
     def check(self, resume_hint: str) -> None:
         """Raise `Interrupted` with the hint if a signal has come."""
         if self.requested:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flexpose.adapt.features import Gamma
+from flexpose.errors import UsageError
 from flexpose.models import Regressor, RegressorConfig
 
 
@@ -101,3 +102,9 @@ def test_gradient_reaches_the_pictures(beta: Regressor, pictures: torch.Tensor) 
         assert images.grad is not None
         assert images.grad.isfinite().all()
         assert images.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["beta", "keypoints"])
+def test_what_needs_beta_is_refused_without_one(name: Any) -> None:
+    with pytest.raises(UsageError, match=f"need a beta, got pyramid, {name} without one"):
+        Gamma(("pyramid", name), None, dtype=torch.float32)

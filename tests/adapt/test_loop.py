@@ -110,10 +110,10 @@ def test_first_loss_is_that_of_the_source(tmp_path: Path, source: Path, run: Any
     generator, drawing, _ = load_generator(source)
     beta, *_ = load_beta(source)
     framed = drawing.framed(tiny.target_poses())
-    bank = bank_of(generator, beta, drawing, framed, config)
-    rows = np.random.default_rng((config.seed, 21, 0)).integers(0, len(bank), config.batch)
-    drawn = generator.synthesize([style[rows] for style in bank.styles]).double().numpy()
-    wanted = drawing.images(bank.poses).astype(np.float64) / 127.5 - 1
+    codes, poses, _ = codes_of((generator, beta, drawing, framed), config)
+    rows = np.random.default_rng((config.seed, 21, 0)).integers(0, len(poses), config.batch)
+    drawn = generator.synthesize(generator.styles(codes[rows])).detach().double().numpy()
+    wanted = drawing.images(poses).astype(np.float64) / 127.5 - 1
     terms = []
     for factor in (1, 2, 4):
         side = 16 // factor
@@ -126,8 +126,10 @@ def test_first_loss_is_that_of_the_source(tmp_path: Path, source: Path, run: Any
 def test_batches_are_drawn_anew_from_the_whole_set(
     tmp_path: Path, run: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator, beta, drawing, framed = parts
-    bank = bank_of(generator, beta, drawing, framed, tiny.ADAPT)
+    _, beta, drawing, _ = parts
+    _, poses, _ = codes_of(parts, tiny.ADAPT)
+    pictures = torch.from_numpy(drawing.images(poses)) / 127.5 - 1
+    features = module.Gamma(tiny.ADAPT.features, beta, dtype=torch.float32).targets(pictures, 8)
     seen: list[torch.Tensor] = []
     original = module.Gamma.distance
 
@@ -140,7 +142,7 @@ def test_batches_are_drawn_anew_from_the_whole_set(
     rows = []
     for step, targets in enumerate(seen):
         rows.append(np.random.default_rng((0, 21, step)).integers(0, 18, 8))
-        torch.testing.assert_close(targets, bank.features[0][rows[-1]])
+        torch.testing.assert_close(targets, features[0][rows[-1]])
     assert len(rows) == 12
     assert len({tuple(batch) for batch in rows}) == 12
     assert set(np.concatenate(rows)) == set(range(18))
@@ -218,11 +220,6 @@ def codes_of(parts: Any, config: AdaptConfig) -> tuple[torch.Tensor, np.ndarray,
     mixes = mixed_poses(shots, drawing, config, Progress())
     poses = joined_poses(shots, mixes)
     return paired_codes(generator, beta, shots, poses, mixes, config, torch.float32), poses, mixes
-
-
-def bank_of(generator: Any, beta: Any, drawing: Any, framed: Any, config: AdaptConfig) -> Any:
-    codes, poses, _ = codes_of((generator, beta, drawing, framed), config)
-    return module._bank(generator, beta, drawing, poses, codes, config, torch.float32)[0]
 
 
 def test_poses_are_the_shots_and_their_mixes(parts: Any) -> None:
@@ -417,7 +414,7 @@ def test_resume_on_another_source_or_beta_is_refused(
 def test_lost_numbers_are_never_written(
     tmp_path: Path, unbroken: Path, run: Any, monkeypatch: pytest.MonkeyPatch, at: int, kept: int | None
 ) -> None:
-    """A gradient that is no number comes out of one iteration."""
+    """A gradient that is no number comes out of one iteration; the next one's loss tells."""
     original, calls = torch.autograd.backward, 0
 
     def backward(loss: torch.Tensor, *rest: Any) -> None:
@@ -427,7 +424,7 @@ def test_lost_numbers_are_never_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.autograd, "backward", backward)
-        with pytest.raises(DataError, match=f"at step {at}, first lost tensor: blocks.3"):
+        with pytest.raises(DataError, match=f"at step {at + 1}: .*first lost tensor: tau/blocks.3"):
             run(tmp_path)
     assert not (tmp_path / "adapter.safetensors").exists()
     latest = Checkpoints(tmp_path / "adapt" / "checkpoints").latest()

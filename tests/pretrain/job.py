@@ -67,16 +67,16 @@ def train(folder: Path, config: PretrainConfig = CONFIG, **options: Any) -> Path
 def together(folder: Path, world: World) -> dict[str, Any]:
     """What this process saw of runs that end well."""
     trainers: list[Any] = []
-    original = loop._loop
+    original = loop._Trainer
 
-    def kept(trainer: Any, *arguments: Any) -> None:
-        trainers.append(trainer)
-        original(trainer, *arguments)
+    def kept(*arguments: Any) -> Any:
+        trainers.append(original(*arguments))
+        return trainers[-1]
 
-    loop._loop = kept
+    loop._Trainer = kept
     watch = tiny.Watch()
     train(folder / "two", progress=watch, world=world)
-    loop._loop = original
+    loop._Trainer = original
     seen: dict[str, Any] = {"figures": watch.figures, "weights": content_hash(trainers[0].state())}
     train(folder / "one-two", resume=True, world=world)
     train_beta(tiny.source_poses(), BETA, folder / "beta-two", world=world)

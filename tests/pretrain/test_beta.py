@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from flexpose.checkpoint import Checkpoints, read_header
 from flexpose.drawing import Drawing
 from flexpose.errors import ConfigError, DataError, Interrupted, UsageError
-from flexpose.models import Regressor, RegressorConfig
 from flexpose.pretrain import beta as module
 from flexpose.pretrain import load_beta, train_beta
 from flexpose.pretrain.augment import stretch_and_turn
@@ -110,11 +109,9 @@ def test_a_step_by_hand(step: int) -> None:
     drawing = Drawing(load_skeleton("body13"), 16)
     batches = PoseBatches(drawing.framed(tiny.source_poses()).normalized, drawing, 8, 3, flips=True)
     config = replace(tiny.BETA, seed=3, lr=0.5)
-    torch.manual_seed(0)
-    beta = Regressor(RegressorConfig(size_px=16, num_keypoints=13, width=8))
-    before = copy.deepcopy(beta)
-    optimiser = torch.optim.Adam(beta.parameters(), lr=1.0)
-    loss = module._step(beta, optimiser, batches, step, config, torch.float32)
+    trainer = module._Trainer(batches, config)
+    before = copy.deepcopy(trainer.beta)
+    loss = trainer.step(step)["loss"]
     poses = batches.poses(step)
     if step % 2:
         poses = stretch_and_turn(poses, drawing.skeleton, np.random.default_rng((3, 12, step)))
@@ -124,8 +121,8 @@ def test_a_step_by_hand(step: int) -> None:
     assert loss == pytest.approx(np.linalg.norm(read - poses, axis=-1).mean(), rel=1e-4)
     # A hundred steps of warming up, and a cosine over all twelve.
     rate = 0.5 * (step + 1) / 100 * (0.5 + 0.5 * np.cos(np.pi * step / 12))
-    assert optimiser.param_groups[0]["lr"] == pytest.approx(rate)
-    moved = (beta.merge.weight - before.merge.weight).abs().max().item()
+    assert trainer.optimiser.param_groups[0]["lr"] == pytest.approx(rate)
+    moved = (trainer.beta.merge.weight - before.merge.weight).abs().max().item()
     assert moved == pytest.approx(rate, rel=0.01), "Adam's first step goes by the rate"
 
 
@@ -337,22 +334,22 @@ def test_resume_with_other_pictures_is_refused(tmp_path: Path, unbroken: Path) -
 def test_lost_numbers_are_never_written(
     tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch, at: int, before: bool, kept: int | None
 ) -> None:
-    original = module._step
+    original = module._Trainer.step
 
-    def step(beta: Any, optimiser: Any, batches: Any, number: int, *rest: Any) -> float:
+    def step(self: Any, number: int) -> dict[str, float]:
         def put() -> None:
             with torch.no_grad():
-                beta.maps.weight[0, 0] = float("nan")
+                self.beta.maps.weight[0, 0] = float("nan")
 
         if number == at and before:
             put()
-        loss = original(beta, optimiser, batches, number, *rest)
+        figures = original(self, number)
         if number == at and not before:
             put()
-        return loss
+        return figures
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_step", step)
+        patch.setattr(module._Trainer, "step", step)
         with pytest.raises(DataError, match=f"at step {at}"):
             run(tmp_path)
     assert not (tmp_path / "beta.safetensors").exists()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from .vgg import Vgg16, read_vgg16
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class Gamma:
         dtype: type of the activations.
         vgg: of `read_features`; taken over.
         device: where the pictures are; None: where beta is.
+
+    Raises:
+        UsageError: a name needs beta, and there is none.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Gamma:
         vgg: Vgg16 | None = None,
         device: torch.device | None = None,
     ) -> None:
+        if beta is None and {"beta", "keypoints"} & {*names}:
+            raise UsageError(f"features beta and keypoints need a beta, got {', '.join(names)} without one")
         self.names, self.beta, self.dtype = tuple(names), beta, dtype
         if device is None and beta is not None:
             device = beta.log_temperature.device
@@ -100,7 +105,7 @@ class Gamma:
                 if level.shape[2] <= _PYRAMID_SIDES:
                     break
                 level = F.avg_pool2d(level, 2)
-        if self.beta is not None and ("beta" in self.names or "keypoints" in self.names):
+        if self.beta is not None and {"beta", "keypoints"} & {*self.names}:
             encoded = self.beta.features(images, dtype=self.dtype)
             if "beta" in self.names:
                 levels.extend(encoded)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,10 @@ import torch
 
 from .._device import find_device
 from .._threads import compute_dtype
-from ..checkpoint import (
-    Checkpoints,
-    flat,
-    flat_optimiser,
-    load_module,
-    load_optimiser,
-    not_finite,
-    take,
-)
+from .._training import Pace, Trainee, Training
+from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ..config import config_dict
-from ..errors import ConfigError, DataError, UsageError
+from ..errors import ConfigError, UsageError
 from ..metrics import KinematicLimits, frechet_distance, nearest_shot_distances
 from ..models import Prefix, Transfer
 from ..ops.graphs import Repeated
@@ -56,26 +48,16 @@ if TYPE_CHECKING:
     from ..models.regressor import Regressor
     from ..poses import PoseSet
     from .config import AdaptConfig
-    from .vgg import Vgg16
 
 __all__ = ["adapt"]
 
 _GRID = 36
+_LOGGED = 20
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
 _ALIKE = 0.75  # share of the source's poses within the limits: then it brings little along that guide poses rule out
 _LEAST_PLAUSIBLE = 0.3  # share of what is drawn: real targets are at 0.37 to 0.95
 _WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
-
-
-class _Bank:
-    """The fixed training set: a style list and target features for each of T and T*."""
-
-    def __init__(self, styles: list[Tensor], features: list[Tensor], poses: NDArray[np.float32]) -> None:
-        self.styles, self.features, self.poses = styles, features, poses
-
-    def __len__(self) -> int:
-        return len(self.poses)
 
 
 def adapt(
@@ -138,11 +120,17 @@ def adapt(
         poses, codes, transfer, limits, found = _prepare(
             generator, regressor, drawing, framed, config, dtype, stop, progress
         )
-        optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
-        checkpoints = Checkpoints(folder / "checkpoints")
-        begin, losses = _restore(transfer, optimiser, checkpoints) if resume else (0, [])
-        run.rewind("step", begin or -1)
-        if begin == 0:
+        trainee = Trainee()
+        if config.iterations:
+            gamma = Gamma(config.features, regressor, dtype=dtype, vgg=vgg)
+            with torch.no_grad():
+                styles = generator.styles(codes)
+            pictures = images_to_tensor(drawing.images(poses)).to(generator.device)
+            trainee = _Descent(generator, transfer, styles, pictures, gamma, config, dtype)
+        pace = Pace(config.iterations, _LOGGED, config.checkpoint_iterations)
+        training = Training(trainee, pace, folder, resume=resume)
+        training.rewind(run)
+        if training.begin == 0:
             run.log(
                 step=0,
                 shots=len(framed),
@@ -153,22 +141,7 @@ def adapt(
             )
             run.publish_grid("grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
         if config.iterations:
-            bank, gamma = _bank(generator, regressor, drawing, poses, codes, config, dtype, vgg)
-            _train(
-                generator,
-                transfer,
-                optimiser,
-                bank,
-                gamma,
-                config,
-                dtype,
-                run,
-                checkpoints,
-                stop,
-                progress,
-                begin,
-                losses,
-            )
+            training.run("adapt", run, stop, progress)
         transfer.requires_grad_(False)
         for name, tau in (("source", None), ("adapted", transfer)):
             with torch.inference_mode():
@@ -344,94 +317,61 @@ def _prepare(
     return poses, codes, transfer, kept.limits, found
 
 
-def _bank(
-    generator: Generator,
-    beta: Regressor,
-    drawing: Drawing,
-    poses: NDArray[np.float32],
-    codes: Tensor,
-    config: AdaptConfig,
-    dtype: Any,
-    vgg: Vgg16 | None = None,
-) -> tuple[_Bank, Gamma]:
-    """What gradient descent trains on."""
-    gamma = Gamma(config.features, beta, dtype=dtype, vgg=vgg)
-    with torch.no_grad():
-        styles = generator.styles(codes)
-        pictures = images_to_tensor(drawing.images(poses)).to(generator.device)
-        features = gamma.targets(pictures, config.batch)
-    return _Bank(styles, features, poses), gamma
+class _Descent(Trainee):
+    """Gradient descent of tau on the paper's loss (Eq. 5).
 
+    Args:
+        generator: the source, frozen.
+        transfer: tau, which is trained.
+        styles: of the codes of T and T*, each [T + T*, C].
+        pictures: of T and T* [T + T*, 3, S, S].
+        gamma: what makes pictures comparable.
+        config: of the adaptation.
+        dtype: type of the activations.
+    """
 
-def _restore(
-    transfer: Transfer, optimiser: torch.optim.Adam, checkpoints: Checkpoints
-) -> tuple[int, list[float]]:
-    """(iterations done, losses since the last record) of the newest checkpoint."""
-    saved = checkpoints.latest()
-    if saved is None:
-        return 0, []
-    tensors, header = saved
-    load_module(transfer, take(tensors, "tau"), path=checkpoints.folder)
-    load_optimiser(optimiser, take(tensors, "adam"))
-    return int(header["step"]), list(header.get("losses", []))
+    def __init__(
+        self,
+        generator: Generator,
+        transfer: Transfer,
+        styles: list[Tensor],
+        pictures: Tensor,
+        gamma: Gamma,
+        config: AdaptConfig,
+        dtype: Any,
+    ) -> None:
+        self._generator, self._transfer, self._styles = generator, transfer, styles
+        self._config, self._dtype, self._gamma = config, dtype, gamma
+        self._features = gamma.targets(pictures, config.batch)
+        self._optimiser = torch.optim.Adam(transfer.parameters(), lr=config.lr, betas=(0.9, 0.999))
+        # Nothing before the first free layer depends on tau.
+        self._prefix = Prefix(generator.synthesis, styles, min(transfer.layers), dtype=dtype)
+        self._gradient = Repeated(self._loss, before=lambda: self._optimiser.zero_grad(set_to_none=True))
 
+    def state(self) -> dict[str, Tensor]:
+        return flat("tau", self._transfer.state_dict()) | flat_optimiser("adam", self._optimiser)
 
-def _train(
-    generator: Generator,
-    transfer: Transfer,
-    optimiser: torch.optim.Adam,
-    bank: _Bank,
-    gamma: Gamma,
-    config: AdaptConfig,
-    dtype: Any,
-    run: RunFolder,
-    checkpoints: Checkpoints,
-    stop: StopSignal,
-    progress: Progress,
-    begin: int,
-    losses: list[float],
-) -> None:
-    """Train from iteration `begin` on; `losses` are those since the last record, as the checkpoint kept them."""
-    # Nothing before the first free layer depends on tau.
-    prefix = Prefix(generator.synthesis, bank.styles, min(transfer.layers), dtype=dtype)
+    def load(self, tensors: dict[str, Tensor], path: Path) -> None:
+        load_module(self._transfer, take(tensors, "tau"), path=path)
+        load_optimiser(self._optimiser, take(tensors, "adam"))
 
-    def gradient(rows: Tensor) -> Tensor:
-        """The loss of Eq. 5 on some rows of the bank; its gradients are left in tau."""
-        styles = [style[rows] for style in bank.styles]
-        images = generator.synthesis(transfer(styles), dtype=dtype, start=prefix.rows(rows))
-        loss = gamma.distance(images, [level[rows] for level in bank.features])
+    def step(self, step: int) -> dict[str, float]:
+        config = self._config
+        # With replacement: the paper is silent, and a batch is an eighth of the set.
+        rng = np.random.default_rng((config.seed, 21, step))
+        rows = torch.from_numpy(rng.integers(0, len(self._styles[0]), config.batch))
+        loss = self._gradient(rows.to(self._generator.device))
+        if config.lr_decay == "cosine":
+            for group in self._optimiser.param_groups:
+                group["lr"] = config.lr * (0.5 + 0.5 * math.cos(math.pi * step / config.iterations))
+        self._optimiser.step()
+        return {"loss": loss.item()}
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        """The loss of Eq. 5 on some training poses; its gradients are left in tau."""
+        styles = [style[rows] for style in self._styles]
+        start = self._prefix.rows(rows)
+        images = self._generator.synthesis(self._transfer(styles), dtype=self._dtype, start=start)
+        loss = self._gamma.distance(images, [level[rows] for level in self._features])
         torch.autograd.backward(loss)
         return loss.detach()
-
-    descend = Repeated(gradient, before=lambda: optimiser.zero_grad(set_to_none=True))
-    progress.start("adapt", config.iterations)
-    progress.advance(begin)
-    clock, since = time.monotonic(), begin
-    for step in range(begin, config.iterations):
-        # With replacement: the paper is silent, and a batch is an eighth of the set.
-        rows = torch.from_numpy(
-            np.random.default_rng((config.seed, 21, step)).integers(0, len(bank), config.batch)
-        )
-        loss = descend(rows.to(generator.device))
-        if config.lr_decay == "cosine":
-            for group in optimiser.param_groups:
-                group["lr"] = config.lr * (0.5 + 0.5 * math.cos(math.pi * step / config.iterations))
-        optimiser.step()
-        losses.append(loss.item())
-        done = step + 1
-        last = done == config.iterations
-        lost = not_finite(transfer.state_dict())
-        if lost is not None or not math.isfinite(losses[-1]):
-            raise DataError(
-                f"adaptation lost its numbers at step {step}, first lost tensor: {lost}; "
-                f"the last good state is in {checkpoints.folder}"
-            )
-        progress.advance(done, loss=losses[-1])
-        if done % 20 == 0 or last:
-            rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
-            run.log(step=done, loss=round(float(np.mean(losses)), 6), images_per_s=round(rate, 1))
-            clock, since, losses = time.monotonic(), done, []
-        if done % config.checkpoint_iterations == 0 or last or stop.requested:
-            state = flat("tau", transfer.state_dict()) | flat_optimiser("adam", optimiser)
-            checkpoints.save(done, state, {"losses": losses})
-        stop.check("go on by the same command with --resume")

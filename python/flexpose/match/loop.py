@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,12 @@ from torch.nn import functional as F
 
 from .._device import find_device
 from .._threads import compute_dtype
+from .._training import Pace, Trainee, Training
 from ..adapt.features import Gamma, read_features
-from ..checkpoint import (
-    Checkpoints,
-    flat,
-    flat_optimiser,
-    load_module,
-    load_optimiser,
-    not_finite,
-    take,
-)
+from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ..config import config_dict
 from ..drawing import array_hash
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..models.regressor import Regressor, RegressorConfig
 from ..poses import frame_poses
 from ..pretrain.data import images_to_tensor, step_seed
@@ -162,38 +154,11 @@ def match(
         dtype: Any = compute_dtype(config.dtype, where)
         gamma = Gamma(names, None, dtype=dtype, device=torch.device(where), vgg=vgg)
         trainer = _Trainer(pictures, placed, skeleton, config, gamma, torch.device(where))
-        checkpoints = Checkpoints(folder / "checkpoints")
-        begin, sums = 0, {}
-        saved = checkpoints.latest() if resume else None
-        if saved is not None:
-            trainer.load(saved[0], checkpoints.folder)
-            begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
-        run.rewind("step", begin)
-        total = config.steps
-        progress.start("match", total)
-        progress.advance(begin)
-        clock, since = time.monotonic(), begin
-        for step in range(begin, total):
-            figures = trainer.step(step)
-            if not all(math.isfinite(value) for value in figures.values()):
-                raise DataError(
-                    f"training lost its numbers at step {step}: {figures}, first lost tensor: "
-                    f"{not_finite(trainer.state())}; the last good checkpoint is in {checkpoints.folder}"
-                )
-            for key, value in figures.items():
-                sums.setdefault(key, []).append(value)
-            done = step + 1
-            last = done == total
-            progress.advance(done, **figures)
-            if done % _LOGGED == 0 or last:
-                means = {key: round(float(np.mean(values)), 6) for key, values in sorted(sums.items())}
-                rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
-                run.log(step=done, **means, images_per_s=round(rate, 1))
-                sums, clock, since = {}, time.monotonic(), done
-            if done % config.checkpoint_steps == 0 or last or stop.requested:
-                checkpoints.save(done, trainer.state(), {"sums": sums})
-                run.publish_grid("grid.png", trainer.grid(), _GRID)
-            stop.check("go on by the same command with --resume")
+        training = Training(
+            trainer, Pace(config.steps, _LOGGED, config.checkpoint_steps), folder, resume=resume
+        )
+        training.rewind(run)
+        training.run("match", run, stop, progress)
         final = Path(run_dir) / "annotator.safetensors"
         facts = {"config": settings, "pictures": len(pictures), "poses": len(placed), "inputs": inputs}
         save_annotator(final, trainer.annotator.cpu().eval(), skeleton, **facts)
@@ -217,7 +182,7 @@ class _Batch:
     poses: Tensor
 
 
-class _Trainer:
+class _Trainer(Trainee):
     """The networks, their optimisers, and one step."""
 
     def __init__(
@@ -302,6 +267,11 @@ class _Trainer:
 
     def _noise(self, points: Tensor) -> Tensor:
         return (torch.randn(points.shape) * self.config.noise).to(points.device)
+
+    def show(self, run: RunFolder, done: int, *, last: bool, kept: bool) -> None:
+        """Publish the grid beside each checkpoint."""
+        if kept:
+            run.publish_grid("grid.png", self.grid(), _GRID)
 
     @torch.no_grad()
     def grid(self) -> NDArray[np.uint8]:

@@ -7,7 +7,6 @@ and leaves the rest a third worse.
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,18 +17,11 @@ from pydantic.dataclasses import dataclass
 from .._device import find_device
 from .._distributed import ALONE, SharedStop, World
 from .._threads import compute_dtype
-from ..checkpoint import (
-    Checkpoints,
-    flat,
-    flat_optimiser,
-    load_module,
-    load_optimiser,
-    not_finite,
-    take,
-)
+from .._training import Pace, Trainee, Training
+from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ..config import STRICT, config_dict, make_config
 from ..drawing import Drawing
-from ..errors import ConfigError, DataError, UsageError
+from ..errors import ConfigError, UsageError
 from ..models.regressor import Regressor, RegressorConfig
 from ..runs import Progress
 from .augment import stretch_and_turn
@@ -44,6 +36,7 @@ if TYPE_CHECKING:
 
     from ..poses import PoseSet
 
+_LOGGED = 100
 _SMOOTH = 1e-6  # frame units squared, a thirtieth of a pixel: a root has no gradient at zero
 
 __all__ = ["BETA_PRESETS", "BetaConfig", "read_images", "reread_poses", "train_beta"]
@@ -140,6 +133,50 @@ def _spoil(images: Tensor) -> Tensor:
     return (images + 1) * gain - 1 + noise
 
 
+class _Trainer(Trainee):
+    """beta, its optimiser, and one step."""
+
+    def __init__(self, batches: PoseBatches, config: BetaConfig, world: World = ALONE) -> None:
+        drawing = batches.drawing
+        torch.manual_seed(step_seed(config.seed, 10))
+        sizes = RegressorConfig(
+            size_px=drawing.size_px, num_keypoints=drawing.skeleton.num_keypoints, width=config.width
+        )
+        self.batches, self.config, self.world = batches, config, world
+        self.dtype: Any = compute_dtype(config.dtype, world.device)
+        self.beta = Regressor(sizes).to(world.device)
+        self.optimiser = torch.optim.Adam(self.beta.parameters(), lr=config.lr)
+
+    def state(self) -> dict[str, Tensor]:
+        return flat("beta", self.beta.state_dict()) | flat_optimiser("adam", self.optimiser)
+
+    def load(self, tensors: dict[str, Tensor], path: Path) -> None:
+        load_module(self.beta, take(tensors, "beta"), path=path)
+        load_optimiser(self.optimiser, take(tensors, "adam"))
+
+    def step(self, step: int) -> dict[str, float]:
+        config, world, drawing = self.config, self.world, self.batches.drawing
+        torch.manual_seed(step_seed(config.seed, 11, step))
+        rng = np.random.default_rng((config.seed, 12, step))
+        poses = self.batches.poses(step)
+        if step % 2:  # as often the source's own poses as those of domains that it does not have
+            poses = stretch_and_turn(poses, drawing.skeleton, rng)
+        own = world.share(config.batch)
+        # Spoiled as a whole: what is random in it is the same for any number of processes.
+        images = _spoil(images_to_tensor(drawing.images(poses)))[own].to(world.device)
+        for group in self.optimiser.param_groups:
+            warm = min(1.0, (step + 1) / 100)
+            group["lr"] = config.lr * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
+        read = self.beta(images, dtype=self.dtype).normalized
+        squared = (read - torch.from_numpy(poses[own]).to(world.device)).square().sum(-1)
+        loss = (squared + _SMOOTH).sqrt().mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        figures = world.average_step(self.beta.parameters(), {"loss": loss}, len(images) / config.batch)
+        self.optimiser.step()
+        return figures
+
+
 def _errors_px(
     beta: Regressor, drawing: Drawing, poses: NDArray[np.float32], dtype: torch.dtype
 ) -> dict[str, float]:
@@ -203,102 +240,28 @@ def train_beta(
         "skeleton": drawing.skeleton.fingerprint,
         "drawing": drawing.fingerprint,
     }
-    dtype: Any = compute_dtype(config.dtype, world.device)
     settings = config_dict(config)
     with (
         world.run_folder(folder, "train-beta", config=settings, inputs=inputs, resume=resume) as run,
         SharedStop(world) as stop,
         torch.random.fork_rng(devices=[]),
     ):
-        torch.manual_seed(step_seed(config.seed, 10))
-        sizes = RegressorConfig(
-            size_px=drawing.size_px, num_keypoints=drawing.skeleton.num_keypoints, width=config.width
+        trainer = _Trainer(batches, config, world)
+        training = Training(
+            trainer, Pace(config.steps, _LOGGED, config.checkpoint_steps), folder, resume=resume
         )
-        beta = Regressor(sizes).to(world.device)
-        optimiser = torch.optim.Adam(beta.parameters(), lr=config.lr)
-        checkpoints = Checkpoints(folder / "checkpoints")
-        begin, losses = _restore(beta, optimiser, checkpoints) if resume else (0, [])
-        world.check_same(settings=settings, inputs=inputs, step=begin, type=str(dtype))
+        world.check_same(settings=settings, inputs=inputs, step=training.begin, type=str(trainer.dtype))
         if run is not None:
-            run.rewind("step", begin)
-        progress.start("train-beta", config.steps)
-        progress.advance(begin)
-        clock, since = time.monotonic(), begin
-        hint = "go on by the same command with --resume"
-        for step in range(begin, config.steps):
-            losses.append(_step(beta, optimiser, batches, step, config, dtype, world))
-            done = step + 1
-            if not math.isfinite(losses[-1]):
-                raise DataError(
-                    f"training lost its numbers at step {step}, first lost tensor: "
-                    f"{not_finite(beta.state_dict())}; the last good checkpoint is in {checkpoints.folder}"
-                )
-            progress.advance(done, loss=losses[-1])
-            stop.agree()
-            if run is None:
-                stop.check(hint)
-                continue
-            last = done == config.steps
-            if done % 100 == 0 or last:
-                rate = (done - since) * config.batch / max(time.monotonic() - clock, 1e-9)
-                run.log(step=done, loss=round(float(np.mean(losses)), 7), images_per_s=round(rate, 1))
-                clock, since, losses = time.monotonic(), done, []
-            if done % config.checkpoint_steps == 0 or last or stop.requested:
-                state = flat("beta", beta.state_dict()) | flat_optimiser("adam", optimiser)
-                checkpoints.save(done, state, {"losses": losses})
-            stop.check(hint)
+            training.rewind(run)
+        training.run("train-beta", run, stop, progress)
         final = Path(run_dir) / "beta.safetensors"
         if run is None:
             return final
-        beta.cpu().eval()
+        beta = trainer.beta.cpu().eval()
         judged = source.normalized[held] if len(held) else source.normalized[shown]
-        errors = _errors_px(beta, drawing, judged, dtype)
+        errors = _errors_px(beta, drawing, judged, trainer.dtype)
         # No "step": a resume drops the record and writes it again.
         run.log(poses=len(judged), **{f"held_out_{key}": value for key, value in errors.items()})
         progress.message(f"beta: mean error {errors['mean_px']:.3f} px on {len(judged)} held-out poses")
         save_beta(final, beta, drawing, held_out=errors, config=settings, poses=source.content_hash)
     return final
-
-
-def _step(
-    beta: Regressor,
-    optimiser: torch.optim.Adam,
-    batches: PoseBatches,
-    step: int,
-    config: BetaConfig,
-    dtype: Any,
-    world: World = ALONE,
-) -> float:
-    torch.manual_seed(step_seed(config.seed, 11, step))
-    rng = np.random.default_rng((config.seed, 12, step))
-    drawing = batches.drawing
-    poses = batches.poses(step)
-    if step % 2:  # as often the source's own poses as those of domains that it does not have
-        poses = stretch_and_turn(poses, drawing.skeleton, rng)
-    own = world.share(config.batch)
-    # Spoiled as a whole: what is random in it is the same for any number of processes.
-    images = _spoil(images_to_tensor(drawing.images(poses)))[own].to(world.device)
-    for group in optimiser.param_groups:
-        warm = min(1.0, (step + 1) / 100)
-        group["lr"] = config.lr * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
-    read = beta(images, dtype=dtype).normalized
-    squared = (read - torch.from_numpy(poses[own]).to(world.device)).square().sum(-1)
-    loss = (squared + _SMOOTH).sqrt().mean()
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    figures = world.average_step(beta.parameters(), {"loss": loss}, len(images) / config.batch)
-    optimiser.step()
-    return figures["loss"]
-
-
-def _restore(
-    beta: Regressor, optimiser: torch.optim.Adam, checkpoints: Checkpoints
-) -> tuple[int, list[float]]:
-    """(steps done, losses since the last record) of the newest checkpoint."""
-    saved = checkpoints.latest()
-    if saved is None:
-        return 0, []
-    tensors, header = saved
-    load_module(beta, take(tensors, "beta"), path=checkpoints.folder)
-    load_optimiser(optimiser, take(tensors, "adam"))
-    return int(header["step"]), list(header.get("losses", []))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +13,15 @@ from torch.nn import functional as F
 from .._device import find_device
 from .._distributed import ALONE, SharedStop, World
 from .._threads import compute_dtype
-from ..checkpoint import (
-    Checkpoints,
-    flat,
-    flat_optimiser,
-    load_module,
-    load_optimiser,
-    not_finite,
-    take,
-)
+from .._training import Pace, Trainee, Training
+from ..checkpoint import flat, flat_optimiser, load_module, load_optimiser, take
 from ..config import config_dict
 from ..drawing import Drawing
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..models import Discriminator, Generator
 from ..models.discriminator import group_size
 from ..raster import encode_png, image_grid
-from ..runs import Progress, RunFolder
+from ..runs import Progress
 from .code import PoseCode
 from .data import PoseBatches, drawn_skeleton, holdout_split, step_seed
 from .files import load_beta, save_generator
@@ -46,16 +37,18 @@ if TYPE_CHECKING:
     from ..models import Regressor
     from ..models.synthesis import NoiseMode
     from ..poses import PoseSet
+    from ..runs import RunFolder
     from .config import PretrainConfig
 
 __all__ = ["pretrain"]
 
 _LEFT_OUT_PX = 0.25  # about what beta reads a joint off
 _GRID = 36
+_LOGGED = 50
 _ADAM_BETAS = (0.0, 0.99)
 
 
-class _Trainer:
+class _Trainer(Trainee):
     """The networks, their optimisers and one step of whatever the schedule says.
 
     Every random number is drawn for the whole batch in every process, which then takes its rows: what a step sees
@@ -71,6 +64,7 @@ class _Trainer:
     ) -> None:
         self.config, self.batches, self.world = config, batches, world
         self.schedule = Schedule(config)
+        self._shown_every = _steps(config.snapshot_kimg, config)
         self.dtype: Any = compute_dtype(config.dtype, world.device)
         torch.manual_seed(step_seed(config.seed, 0))
         self.G = Generator(config.generator_config()).to(world.device)
@@ -214,6 +208,23 @@ class _Trainer:
         if self.lessons is not None:
             self.lessons.average(keep)
 
+    def place(self, step: int) -> dict[str, Any]:
+        """Phase, pictures shown so far, and what they look like."""
+        moment, shown = self.schedule.at(step), self.schedule.pictures(step + 1)
+        return {
+            "phase": moment.phase,
+            "kimg": shown / 1000,
+            "resolution": moment.resolution,
+            "fade": moment.fade,
+        }
+
+    def show(self, run: RunFolder, done: int, *, last: bool, kept: bool) -> None:
+        """Publish what the average of G draws, now and then."""
+        if self.schedule.at(done - 1).resolution and (last or done % self._shown_every == 0):
+            picture = self.grid(done - 1)
+            with run.publish(f"grid-{self.schedule.pictures(done) // 1000:06d}kimg.png") as path:
+                path.write_bytes(encode_png(picture))
+
     def grid(self, step: int) -> NDArray[np.uint8]:
         """[H, W, 3]: what the average of G draws from fixed z after `step`; joins the halves of lessons under way."""
         resolution = self.schedule.at(step).resolution
@@ -228,6 +239,11 @@ class _Trainer:
             images = self.G_ema.synthesize(styles, dtype=self.dtype, last_resolution=resolution)
         pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return image_grid(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), 9)
+
+
+def _steps(kimg: float, config: PretrainConfig) -> int:
+    """How many steps show that many thousand pictures."""
+    return max(1, round(kimg * 1000 / config.batch))
 
 
 def _tell_left_out(code: PoseCode, drawing: Drawing, progress: Progress) -> None:
@@ -328,20 +344,16 @@ def pretrain(
         trainer = _Trainer(config, batches, beta, world)
         if trainer.lessons is not None:
             _tell_left_out(trainer.lessons.code, drawing, progress)
-        checkpoints = Checkpoints(folder / "checkpoints")
-        saved = checkpoints.latest() if resume else None
-        begin, sums = 0, {}
-        if saved is not None:
-            trainer.load(saved[0], folder / "checkpoints")
-            begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
-        world.check_same(settings=settings, inputs=inputs, step=begin, type=str(trainer.dtype))
+        pace = Pace(trainer.schedule.steps, _LOGGED, _steps(config.checkpoint_kimg, config))
+        training = Training(trainer, pace, folder, resume=resume)
+        world.check_same(settings=settings, inputs=inputs, step=training.begin, type=str(trainer.dtype))
         if run is not None:
-            run.rewind("step", begin or -1)
-        if run is not None and begin == 0:
+            training.rewind(run)
+        if run is not None and training.begin == 0:
             run.log(step=0, poses=len(source), dropped=source.dropped, shown=len(shown), held_out=len(held))
             example = drawing.images(source.normalized[shown[:_GRID]], layout="nhwc")
             run.publish_grid("grid-source.png", example)
-        _loop(trainer, run, checkpoints, stop, progress, begin, sums)
+        training.run("pretrain", run, stop, progress)
         final = Path(run_dir) / "generator.safetensors"
         if world.leads:
             save_generator(
@@ -371,62 +383,3 @@ def _reader(
     beta, drawn, header = load_beta(file)
     drawn.check_same(drawing, f"{file} and a generator of these settings")
     return beta, {"beta": str(header["hash"])}
-
-
-def _loop(
-    trainer: _Trainer,
-    run: RunFolder | None,
-    checkpoints: Checkpoints,
-    stop: SharedStop,
-    progress: Progress,
-    begin: int,
-    sums: dict[str, list[float]],
-) -> None:
-    """Train from step `begin` on; `sums` are the figures since the last record, as the checkpoint kept them."""
-    config, schedule = trainer.config, trainer.schedule
-    every = {
-        "checkpoint": max(1, round(config.checkpoint_kimg * 1000 / config.batch)),
-        "snapshot": max(1, round(config.snapshot_kimg * 1000 / config.batch)),
-        "log": 50,
-    }
-    progress.start("pretrain", schedule.steps)
-    progress.advance(begin)
-    clock, since = time.monotonic(), begin
-    hint = "go on by the same command with --resume"
-    for step in range(begin, schedule.steps):
-        figures = trainer.step(step)
-        if not all(math.isfinite(value) for value in figures.values()):
-            raise DataError(
-                f"training lost its numbers at step {step}: {figures}, first lost tensor: "
-                f"{not_finite(trainer.state())}; the last good checkpoint is in {checkpoints.folder}"
-            )
-        for key, value in figures.items():
-            sums.setdefault(key, []).append(value)
-        done = step + 1
-        progress.advance(done, **figures)
-        stop.agree()
-        if run is None:
-            stop.check(hint)
-            continue
-        last = done == schedule.steps
-        moment = schedule.at(step)
-        if done % every["log"] == 0 or last:
-            means = {key: round(float(np.mean(values)), 5) for key, values in sorted(sums.items())}
-            rate = (done - since) / max(time.monotonic() - clock, 1e-9)
-            run.log(
-                step=done,
-                phase=moment.phase,
-                kimg=schedule.pictures(done) / 1000,
-                resolution=moment.resolution,
-                fade=moment.fade,
-                **means,
-                steps_per_s=round(rate, 2),
-            )
-            sums, clock, since = {}, time.monotonic(), done
-        if moment.resolution and (done % every["snapshot"] == 0 or last):
-            picture = trainer.grid(step)
-            with run.publish(f"grid-{schedule.pictures(done) // 1000:06d}kimg.png") as path:
-                path.write_bytes(encode_png(picture))
-        if done % every["checkpoint"] == 0 or last or stop.requested:
-            checkpoints.save(done, trainer.state(), {"sums": sums})
-        stop.check(hint)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
 from ..._device import find_device
 from ..._threads import compute_dtype
-from ...checkpoint import Checkpoints, not_finite
+from ..._training import Pace, Trainee, Training
 from ...config import STRICT, config_dict
-from ...errors import ConfigError, DataError, UsageError
+from ...errors import ConfigError, UsageError
 from ...models import Transfer
 from ...poses import MixupSpace
 from ...pretrain.data import step_seed
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -150,17 +148,15 @@ class Material:
         return own.to(self.device)
 
 
-class Learner:
+class Learner(Trainee):
     """One method at work; the base changes nothing, which is the method "none".
 
     Attributes:
         steps: how many there are.
-        batch: pictures a step.
         checkpoint_steps: steps between checkpoints.
     """
 
     steps: int = 0
-    batch: int = 0
     checkpoint_steps: int = 1
 
     def __init__(self, material: Material, config: Any) -> None:
@@ -169,17 +165,6 @@ class Learner:
     def facts(self) -> dict[str, Any]:
         """What the run's first record tells."""
         return {}
-
-    def step(self, step: int) -> dict[str, float]:
-        """Do step `step` and give its losses; a function of the state and the step alone."""
-        raise NotImplementedError
-
-    def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint keeps."""
-        return {}
-
-    def load(self, tensors: dict[str, Tensor], path: Path) -> None:
-        """Go back to a checkpoint's state."""
 
     def result(self) -> tuple[Generator, Transfer | None]:
         """The generator that draws the target's pictures, and tau if that is all that differs from the source."""
@@ -255,53 +240,14 @@ def run_learner(
         learner = make(
             Material(generator, regressor, drawing, framed, source_path, header, dtype, progress, vgg), config
         )
-        checkpoints = Checkpoints(folder / "checkpoints")
-        saved = checkpoints.latest() if resume else None
-        begin, sums = 0, {}
-        if saved is not None:
-            learner.load(saved[0], checkpoints.folder)
-            begin, sums = int(saved[1]["step"]), dict(saved[1].get("sums", {}))
-        run.rewind("step", begin or -1)
-        if begin == 0:
+        pace = Pace(learner.steps, _LOGGED, learner.checkpoint_steps)
+        training = Training(learner, pace, folder, resume=resume)
+        training.rewind(run)
+        if training.begin == 0:
             run.log(step=0, method=method, shots=len(framed), dropped=framed.dropped, **learner.facts())
             run.publish_grid("grid-shots.png", drawing.images(framed.normalized[:_GRID], layout="nhwc"))
-        _train(learner, run, checkpoints, stop, progress, begin, sums)
+        training.run("adapt", run, stop, progress)
         for name, drawer in (("source", Learner(learner.material, config)), ("adapted", learner)):
             run.publish_grid(f"grid-{name}.png", drawer.images(_GRID, config.seed).transpose(0, 2, 3, 1))
         facts = {"method": method, "config": config_dict(config), "shots": framed.content_hash}
         return learner.publish(Path(run_dir), facts | features | {"num_shots": len(framed)})
-
-
-def _train(
-    learner: Learner,
-    run: RunFolder,
-    checkpoints: Checkpoints,
-    stop: StopSignal,
-    progress: Progress,
-    begin: int,
-    sums: dict[str, list[float]],
-) -> None:
-    """Step from `begin` on; `sums` are the figures since the last record, as the checkpoint kept them."""
-    progress.start("adapt", learner.steps)
-    progress.advance(begin)
-    clock, since = time.monotonic(), begin
-    for step in range(begin, learner.steps):
-        figures = learner.step(step)
-        if not all(math.isfinite(value) for value in figures.values()):
-            raise DataError(
-                f"adaptation lost its numbers at step {step}: {figures}, first lost tensor: "
-                f"{not_finite(learner.state())}; the last good state is in {checkpoints.folder}"
-            )
-        for key, value in figures.items():
-            sums.setdefault(key, []).append(value)
-        done = step + 1
-        last = done == learner.steps
-        progress.advance(done, **figures)
-        if done % _LOGGED == 0 or last:
-            means = {key: round(float(np.mean(values)), 6) for key, values in sorted(sums.items())}
-            rate = (done - since) * learner.batch / max(time.monotonic() - clock, 1e-9)
-            run.log(step=done, **means, images_per_s=round(rate, 1))
-            sums, clock, since = {}, time.monotonic(), done
-        if done % learner.checkpoint_steps == 0 or last or stop.requested:
-            checkpoints.save(done, learner.state(), {"sums": sums})
-        stop.check("go on by the same command with --resume")

@@ -70,8 +70,7 @@ class PictureLearner(Learner):
 
     def __init__(self, material: Material, config: Any) -> None:
         super().__init__(material, config)
-        self.steps, self.batch = config.iterations, config.batch
-        self.checkpoint_steps = config.checkpoint_iterations
+        self.steps, self.checkpoint_steps = config.iterations, config.checkpoint_iterations
         poses = material.training_poses(config)
         self.codes = material.codes(poses, config, match=config.pairing == "match", pool=config.pool)
         self.targets = images_to_tensor(material.drawing.images(poses)).to(material.device)
