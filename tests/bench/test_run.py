@@ -205,6 +205,30 @@ def test_a_line_that_was_cut_off_is_measured_again(
         run_grid(grid, tmp_path, tmp_path, sources={"coco": source})
 
 
+def test_cells_of_another_machine_are_taken_over(
+    source: Path, tmp_path: Path, counted: list[tuple[str, int]]
+) -> None:
+    parts = [replace(GRID, rows=GRID.rows[:1], targets=(target,)) for target in GRID.targets]
+    files = []
+    for number, part in enumerate(parts):
+        run_grid(part, tmp_path, tmp_path / str(number), sources={"coco": source})
+        files.append(tmp_path / str(number) / "cells.jsonl")
+    with files[0].open("a") as cut:  # it is still being written there
+        cut.write('{"key": "ab')
+    before = files[0].read_bytes()
+    whole = replace(GRID, rows=GRID.rows[:2])
+    cells, _ = run_grid(whole, tmp_path, tmp_path / "all", sources={"coco": source}, known=files)
+    assert len(counted) == 4 + 4, "the second row alone"
+    assert [c.row for c in cells].count("as it is") == 4
+    assert files[0].read_bytes() == before
+    # They are this folder's own now, and nothing that the grid does not ask for.
+    again, _ = run_grid(whole, tmp_path, tmp_path / "all", sources={"coco": source})
+    assert again == cells
+    assert len((tmp_path / "all" / "cells.jsonl").read_text().splitlines()) == len(cells) == 8
+    with pytest.raises(UsageError, match=r"gone\.jsonl: no such file"):
+        run_grid(whole, tmp_path, tmp_path / "all", sources={"coco": source}, known=["gone.jsonl"])
+
+
 def test_a_method_that_fails_is_a_result(
     source: Path, tmp_path: Path, counted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

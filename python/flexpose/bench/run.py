@@ -26,7 +26,7 @@ from .grid import MEAN, REAL
 from .pictures import PictureTarget, match_config, read_picture_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
 
     from ..match import MatchConfig
@@ -119,22 +119,48 @@ def _key(
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _known(path: Path) -> dict[str, Cell]:
-    """The cells that are done; a last line that a kill cut off is taken out of the file."""
-    if not path.exists():
-        return {}
-    found = {}
+class _Ledger:
+    """The cells that are done, a line each as they come, and those that were measured elsewhere."""
+
+    def __init__(self, path: Path, elsewhere: Sequence[str | PathLike[str]]) -> None:
+        self._path = path
+        self._here: dict[str, Cell] = {}
+        if path.exists():
+            self._here, whole = _read_cells(path)
+            if whole is not None:
+                atomic_write(path, whole.encode())
+        self._elsewhere: dict[str, Cell] = {}
+        for other in elsewhere:
+            if not Path(other).is_file():
+                raise UsageError(f"{other}: no such file of cells")
+            self._elsewhere |= _read_cells(Path(other))[0]
+
+    def get(self, key: str) -> Cell | None:
+        """A cell if it is known; one from elsewhere is written down here."""
+        if key in self._elsewhere and key not in self._here:
+            self.add(self._elsewhere[key])
+        return self._here.get(key)
+
+    def add(self, cell: Cell) -> None:
+        """Write a cell down."""
+        with self._path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(cell)) + "\n")
+        self._here[cell.key] = cell
+
+
+def _read_cells(path: Path) -> tuple[dict[str, Cell], str | None]:
+    """(cells by key, the text without its last line if a kill cut that off)."""
+    found: dict[str, Cell] = {}
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines):
         try:
             cell = Cell(**json.loads(line))
         except (json.JSONDecodeError, TypeError) as error:
             if number == len(lines) - 1 and not line.endswith("\n"):
-                atomic_write(path, "".join(lines[:-1]).encode())
-                break
+                return found, "".join(lines[:-1])
             raise DataError(f"is no cell: {error}", path=path, record=number) from None
         found[cell.key] = cell
-    return found
+    return found, None
 
 
 def _values(report: Any) -> dict[str, float]:
@@ -217,6 +243,7 @@ def run_grid(
     out: str | PathLike[str],
     *,
     sources: Mapping[str, str | PathLike[str] | None] | None = None,
+    known: Sequence[str | PathLike[str]] = (),
     progress: Progress | None = None,
     device: str = "auto",
 ) -> tuple[list[Cell], list[str]]:
@@ -229,6 +256,7 @@ def run_grid(
             cell under ``runs``. A second call goes on where the first one stopped, within a cell as well.
         sources: a source for each name that rows ask for, None for the zoo's first; rows without one are left
             out. By default "coco" is the zoo's.
+        known: files ``cells.jsonl`` of cells that were measured elsewhere; those of this grid are taken over.
         progress: is told of each cell.
         device: see `flexpose.adapt.adapt`.
 
@@ -236,7 +264,7 @@ def run_grid(
         (the grid's cells, why rows were left out).
 
     Raises:
-        UsageError: a data set is not there; the message says where its owner gives it.
+        UsageError: a data set or a file of cells is not there; the message says where the owner gives the former.
         ConfigError: a row has a wrong setting.
         DataError: a file cannot be used.
         Interrupted: SIGINT or SIGTERM came; what was measured is on disk.
@@ -258,8 +286,7 @@ def run_grid(
     for row in grid.rows:  # a wrong one shall not be found hours later
         _settings(row)
     match_config(grid.match, 0)
-    ledger = folder / "cells.jsonl"
-    known = _known(ledger)
+    ledger = _Ledger(folder / "cells.jsonl", known)
     targets = _Targets(grid, Path(data_root))
     plan = [step for step in _cells(grid) if step[0].source in hashes]
     record = {"grid": config_dict(grid), "sources": hashes, "versions": versions()}
@@ -270,13 +297,13 @@ def run_grid(
         networks = hashes[row.source] | features[row.name]
         pictures = targets.picture_identity(target, seed)
         key = _key(row, target, targets.hash(target), networks, draw, seed, grid.samples, pictures)
-        if key not in known:
+        cell = ledger.get(key)
+        if cell is None:
             run = folder / "runs" / key
             origin = known_sources[row.source], identities[row.source][1]
-            known[key] = _measure(row, target, targets, origin, run, (key, draw, seed, grid.samples), device)
-            with ledger.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(known[key])) + "\n")
-        cells.append(replace(known[key], row=row.name))  # measured under another name, it is the same cell
+            cell = _measure(row, target, targets, origin, run, (key, draw, seed, grid.samples), device)
+            ledger.add(cell)
+        cells.append(replace(cell, row=row.name))  # measured under another name, it is the same cell
         progress.advance(done, fd=cells[-1].values.get("fd", float("nan")))
     return cells, left_out
 

@@ -59,6 +59,15 @@ def paper_cli(
         list[str] | None,
         typer.Option(metavar="NAME=SOURCE", help="Source for rows that ask for NAME; may be repeated."),
     ] = None,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--cells",
+            exists=True,
+            dir_okay=False,
+            help="A cells.jsonl of cells that were measured elsewhere; may be repeated.",
+        ),
+    ] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="Draws of guide poses.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of training and sampling.")] = None,
     samples: Annotated[int | None, typer.Option(min=100, help="Poses sampled in each cell.")] = None,
@@ -81,9 +90,9 @@ def paper_cli(
     from flexpose.config import config_dict
 
     if table in FIGURES:
-        if row or draws or seeds or samples or dry_run:
+        if row or known or draws or seeds or samples or dry_run:
             raise UsageError(
-                f"--row, --draws, --seeds, --samples and --dry-run are for tables, not for {table}"
+                f"--row, --cells, --draws, --seeds, --samples and --dry-run are for tables, not for {table}"
             )
         with progress() as shown:
             files = run_figure(
@@ -115,7 +124,15 @@ def paper_cli(
         print_json({"cells": number, "grid": config_dict(grid)})
         return
     with progress() as shown:
-        cells, notes = run_grid(grid, data_root, out, sources=_sources(source), progress=shown, device=device)
+        cells, notes = run_grid(
+            grid,
+            data_root,
+            out,
+            sources=_sources(source),
+            known=known or (),
+            progress=shown,
+            device=device,
+        )
     if quick:
         notes.append("A quick run: training was cut short, and no figure here says anything of a method.")
     text = markdown(grid, cells, notes)
