@@ -105,6 +105,34 @@ def test_a_source_too_weak_is_told(tmp_path: Path, taught: Path, monkeypatch: py
     assert any("draws no nearer to the guide poses" in text for text in told)
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_progress_of_both_ways(
+    tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch, second: bool
+) -> None:
+    told: list[Any] = []
+
+    class Listener(Progress):
+        def start(self, what: str, total: int) -> None:
+            told.append((what, total))
+
+        def advance(self, done: int, **figures: float) -> None:
+            told.append(done)
+
+    solve, rounds = LeastSquares.fit, CONFIG.rounds
+
+    def fit(solver: LeastSquares, *given: Any, report: Any, **options: Any) -> Any:
+        found = solve(solver, *given, report=lambda _: None, **options)
+        for _ in range((rounds + 1) * (2 if second else 1)):
+            report(0.1)
+        return found
+
+    monkeypatch.setattr(LeastSquares, "fit", fit)
+    adapt(tiny.target_poses(), CONFIG, tmp_path / "run", source=taught, progress=Listener())
+    first = [("solve", rounds + 3), *range(1, rounds + 4)]
+    again = [("solve another way", rounds + 1), *range(1, rounds + 2)]
+    assert told == first + (again if second else [])
+
+
 def test_storage_in_half_precision_does_not_hide_the_layer(generator: Generator) -> None:
     import copy
 

@@ -280,7 +280,11 @@ def _prepare(
 
     def report(distance: float) -> None:
         distances.append(round(distance, 5))
-        progress.advance(min(1 + len(distances), config.rounds + 2), fd=distance)
+        again = len(distances) - (config.rounds + 1)
+        if again == 1:
+            progress.advance(config.rounds + 3)
+            progress.start("solve another way", config.rounds + 1)
+        progress.advance(again if again > 0 else 1 + len(distances), fd=distance)
         stop.check("nothing was written")
 
     while True:
@@ -293,7 +297,8 @@ def _prepare(
         # Rounds that looked at other poses cannot be compared.
         distances.clear()
         kept.shares.clear()
-    progress.advance(config.rounds + 3)
+    if len(distances) <= config.rounds + 1:
+        progress.advance(config.rounds + 3)
     gave_way = kept.warning()
     if gave_way is not None:
         progress.message(gave_way)
