@@ -35,9 +35,9 @@ class AdaptConfig:
         0.7  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
     )
     # Samples are kept whose bone ratios and joint angles stay within the guide poses' own ranges, widened by this share
-    # of them (by 1.4 times as much where the source's own poses keep to them, and where too little would be left); the
-    # rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
-    plausible: float = 0.35
+    # of them (by twice as much where the source's own poses keep to them, and by more where too little would be left);
+    # the rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
+    plausible: float = 0.25
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"

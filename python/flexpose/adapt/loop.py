@@ -55,8 +55,9 @@ _GRID = 36
 _LOGGED = 20
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
-_ALIKE = 0.75  # share of the source's poses within the limits: then it brings little along that guide poses rule out
-_LEAST_PLAUSIBLE = 0.3  # share of what is drawn: real targets are at 0.37 to 0.95
+_ALIKE = 0.65  # share of the source's poses within the limits: then it brings little along that guide poses rule out
+_LOOSER = 2.0  # times as wide are the limits then
+_LEAST_PLAUSIBLE = 0.2  # share of what is drawn: real targets are at 0.26 to 0.9
 _WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
 
 
@@ -210,7 +211,7 @@ class _Plausible:
         self.shares: list[float] = []
         self.limits = self._within(widen) if widen > 0 and drawing.skeleton.bones else None
         if self.limits is not None and (~self.limits.violated(source)).mean() >= _ALIKE:
-            self.wanted = self.widened = widen * _WIDER
+            self.wanted = self.widened = widen * _LOOSER
             self.limits = self._within(self.widened)
 
     def _within(self, widen: float) -> KinematicLimits:
