@@ -221,6 +221,12 @@ def test_cells_of_another_machine_are_taken_over(
     assert len(counted) == 4 + 4, "the second row alone"
     assert [c.row for c in cells].count("as it is") == 4
     assert files[0].read_bytes() == before
+    there, notes = run_grid(
+        replace(whole, draws=3), tmp_path, tmp_path / "all", sources={"coco": source}, measure=False
+    )
+    assert there == cells
+    assert notes == ["4 of 12 cells are not measured yet"]
+    assert len(counted) == 8
     # They are this folder's own now, and nothing that the grid does not ask for.
     again, _ = run_grid(whole, tmp_path, tmp_path / "all", sources={"coco": source})
     assert again == cells

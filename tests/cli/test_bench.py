@@ -67,6 +67,10 @@ def test_a_table(folder: Path, tmp_path: Path) -> None:
     assert [cell["row"] for cell in json.loads(again)["cells"]] == ["as it is", "mixed"] * 2
     assert not (tmp_path / "two" / "runs").exists()
     assert (tmp_path / "two" / "table.md").read_text() == out
+    more = ["--out", tmp_path / "two", "--draws", 3, "--seeds", 1, "--samples", 150, "--measured"]
+    there, _ = run(folder / "grid.toml", *on(folder, *more))
+    assert there.startswith(out.rstrip())
+    assert "- 2 of 6 cells are not measured yet" in there
 
 
 def test_a_part_of_a_table_before_it_is_measured(folder: Path, tmp_path: Path) -> None:

@@ -244,6 +244,7 @@ def run_grid(
     *,
     sources: Mapping[str, str | PathLike[str] | None] | None = None,
     known: Sequence[str | PathLike[str]] = (),
+    measure: bool = True,
     progress: Progress | None = None,
     device: str = "auto",
 ) -> tuple[list[Cell], list[str]]:
@@ -257,11 +258,12 @@ def run_grid(
         sources: a source for each name that rows ask for, None for the zoo's first; rows without one are left
             out. By default "coco" is the zoo's.
         known: files ``cells.jsonl`` of cells that were measured elsewhere; those of this grid are taken over.
+        measure: False for the cells alone that are measured already.
         progress: is told of each cell.
         device: see `flexpose.adapt.adapt`.
 
     Returns:
-        (the grid's cells, why rows were left out).
+        (the grid's cells, why rows or cells were left out).
 
     Raises:
         UsageError: a data set or a file of cells is not there; the message says where the owner gives the former.
@@ -298,6 +300,8 @@ def run_grid(
         pictures = targets.picture_identity(target, seed)
         key = _key(row, target, targets.hash(target), networks, draw, seed, grid.samples, pictures)
         cell = ledger.get(key)
+        if cell is None and not measure:
+            continue
         if cell is None:
             run = folder / "runs" / key
             origin = known_sources[row.source], identities[row.source][1]
@@ -305,6 +309,8 @@ def run_grid(
             ledger.add(cell)
         cells.append(replace(cell, row=row.name))  # measured under another name, it is the same cell
         progress.advance(done, fd=cells[-1].values.get("fd", float("nan")))
+    if len(cells) < len(plan):
+        left_out.append(f"{len(plan) - len(cells)} of {len(plan)} cells are not measured yet")
     return cells, left_out
 
 

@@ -68,6 +68,9 @@ def paper_cli(
             help="A cells.jsonl of cells that were measured elsewhere; may be repeated.",
         ),
     ] = None,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="The table of the cells that are there; measure none.")
+    ] = False,
     draws: Annotated[int | None, typer.Option(min=1, help="Draws of guide poses.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of training and sampling.")] = None,
     samples: Annotated[int | None, typer.Option(min=100, help="Poses sampled in each cell.")] = None,
@@ -90,9 +93,10 @@ def paper_cli(
     from flexpose.config import config_dict
 
     if table in FIGURES:
-        if row or known or draws or seeds or samples or dry_run:
+        if row or known or measured or draws or seeds or samples or dry_run:
             raise UsageError(
-                f"--row, --cells, --draws, --seeds, --samples and --dry-run are for tables, not for {table}"
+                "--row, --cells, --measured, --draws, --seeds, --samples and --dry-run are for tables, not for "
+                f"{table}"
             )
         with progress() as shown:
             files = run_figure(
@@ -130,6 +134,7 @@ def paper_cli(
             out,
             sources=_sources(source),
             known=known or (),
+            measure=not measured,
             progress=shown,
             device=device,
         )
