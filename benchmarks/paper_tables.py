@@ -4,7 +4,8 @@
 
 OUT are the folders of the command. Their cells join those of ``benchmarks/results/paper_TABLE.jsonl``, from which any
 machine can go on: ``flexpose bench paper TABLE --cells benchmarks/results/paper_TABLE.jsonl ...``. The section Reading
-of a page is written by hand and stays.
+of a page is written by hand and stays. ``--draws`` and ``--seeds`` keep cells off the page, not out of the file, while
+their rows are not all there yet.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="*")
     parser.add_argument("--source", action="append", default=[], metavar="NAME=RUN")
     parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--draws", type=int, default=MOST)
+    parser.add_argument("--seeds", type=int, default=MOST)
     given = parser.parse_args()
     page = RESULTS / f"paper_{given.table}.md"
     cells_file = page.with_suffix(".jsonl")
@@ -40,9 +43,10 @@ def main() -> None:
         lines = (Path(folder) / "cells.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     reading = before[before.index(READING) :] if READING in before else READING
-    page.write_text(markdown(grid, cells) + reading, encoding="utf-8")
+    shown = [cell for cell in cells if cell.draw < given.draws and cell.seed < given.seeds]
+    page.write_text(markdown(grid, shown) + reading, encoding="utf-8")
     cells_file.write_text("".join(sorted(lines)), encoding="utf-8")
-    print(f"{page.name}: {len(cells)} cells")
+    print(f"{page.name}: {len(shown)} cells of {len(cells)}")
 
 
 if __name__ == "__main__":
