@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flexpose._training import Pace, Trainee, Training
+from flexpose.checkpoint import Checkpoints
 from flexpose.errors import DataError, Interrupted
 from flexpose.runs import RunFolder, StopSignal
 
@@ -98,6 +99,18 @@ def test_what_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, step: in
     assert walker.steps == list(range(step, 11))
     assert walker.total == 55
     assert tiny.stats(tmp_path / "cut" / "stats.jsonl") == tiny.stats(tmp_path / "whole" / "stats.jsonl")
+
+
+def test_a_checkpoint_holds_what_showing_settled(tmp_path: Path) -> None:
+    class Settling(Walker):
+        def show(self, run: RunFolder, done: int, *, last: bool, kept: bool) -> None:
+            self.total = -self.total
+
+    walker = Settling()
+    walk(tmp_path, walker)
+    saved = Checkpoints(tmp_path / "checkpoints").latest()
+    assert saved is not None
+    assert torch.equal(saved[0]["total"], walker.total)
 
 
 @pytest.mark.parametrize(("at", "kept"), [(0, None), (4, 3), (10, 9)])

@@ -115,9 +115,9 @@ class Training:
                     self._log(run, step, rate)
                     clock, since = time.monotonic(), done
                 kept = done % pace.kept == 0 or last or stop.requested
-                if kept:
-                    self._checkpoints.save(done, self._trainee.state(), {"sums": self._since})
                 self._trainee.show(run, done, last=last, kept=kept)
+                if kept:  # after what is shown, which may settle a part of the state
+                    self._checkpoints.save(done, self._trainee.state(), {"sums": self._since})
             stop.check(RESUME_HINT)
 
     def _check(self, step: int, figures: dict[str, float]) -> None:
