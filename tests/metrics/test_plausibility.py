@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flexpose.errors import DataError, UsageError
-from flexpose.metrics import KinematicLimits, implausible_rate
+from flexpose.metrics import KinematicLimits, bone_ratios, implausible_rate, joint_angles
+from flexpose.poses import synth_poses
 from flexpose.skeleton import Skeleton, load_skeleton
 
 ROD = Skeleton("rod", ("a", "b", "c"), ((0, 1), (1, 2)))
@@ -109,3 +110,64 @@ def test_limits_come_back_from_their_numbers() -> None:
     ):
         with pytest.raises(DataError, match="limits must"):
             KinematicLimits.from_dict(spoilt, skeleton)
+
+
+def test_a_bone_or_an_angle_beyond_its_range_goes_to_the_end_of_it() -> None:
+    limits = KinematicLimits.from_reference(bent(np.linspace(-0.5, 1.5, 2001)), ROD, tail=0.0, widen=0.25)
+    given = bent([0.5, 2.5, 0.5, -2.0], np.array([1.0, 1.0, 3.0, 0.2]))
+    poses, inside = limits.clamped(given)
+    assert inside.all()
+    assert not limits.violated(poses).any()
+    np.testing.assert_array_equal(poses[0], given[0])
+    # Angles from -1 to 2 and ratios from 0.375 to 0.625 are allowed; 2 % of half of that is left to the end.
+    np.testing.assert_allclose(joint_angles(poses, ROD)[:, 0], [0.5, 2.0, 0.5, -1.0], atol=0.05)
+    np.testing.assert_allclose(bone_ratios(poses, ROD)[:, 1], [0.5, 0.5, 0.625, 0.375], atol=0.01)
+    # Nothing pulls a pose away: the joints' mean stays.
+    np.testing.assert_allclose(poses.mean(1), given.mean(1), atol=1e-12)
+
+
+def bodies(n: int, seed: int, spread: float) -> np.ndarray:
+    """Poses of the made-up studio, their joints shaken."""
+    poses = synth_poses(n, seed=5).keypoints.astype(np.float64)
+    return poses + spread * np.random.default_rng(seed).standard_normal(poses.shape)
+
+
+def test_bodies_with_loops_are_brought_in_by_little() -> None:
+    skeleton = load_skeleton("body13")
+    limits = KinematicLimits.from_reference(bodies(30, 0, 0.0), skeleton, tail=0.0, widen=0.15)
+    given = bodies(500, 1, 4.0)
+    before = given.copy()
+    bad = limits.violated(given)
+    assert 0.2 < bad.mean() < 0.95
+    poses, inside = limits.clamped(given)
+    np.testing.assert_array_equal(given, before)
+    np.testing.assert_array_equal(inside, ~limits.violated(poses))
+    assert inside.mean() > 0.98
+    np.testing.assert_array_equal(poses[~bad], given[~bad])
+    moved = np.linalg.norm(poses - given, axis=-1)[bad & inside].mean()
+    size = np.ptp(given, axis=1).max(axis=1).mean()
+    assert 0 < moved < 0.05 * size
+    # Turned, enlarged and elsewhere it is the same.
+    turn = np.array([[np.cos(1.0), np.sin(1.0)], [-np.sin(1.0), np.cos(1.0)]])
+    elsewhere, again = limits.clamped(given @ turn * 3.0 + 100.0)
+    np.testing.assert_array_equal(again, inside)
+    np.testing.assert_allclose(elsewhere[inside], (poses @ turn * 3.0 + 100.0)[inside], atol=1e-6)
+
+
+def test_parts_that_no_bone_joins_stay_where_they_are() -> None:
+    skeleton = Skeleton("pair", ("a", "b", "c", "d"), ((0, 1), (2, 3)))
+    alike = np.array([[[0.0, 0], [1, 0], [9, 0], [10, 0]]])
+    limits = KinematicLimits.from_reference(alike, skeleton, tail=0.0, widen=0.1)
+    poses, inside = limits.clamped([[[0.0, 0], [2, 0], [9, 0], [10, 0]]])
+    assert inside.all()
+    np.testing.assert_allclose(poses.reshape(2, 2, 2).mean(1), [[1.0, 0], [9.5, 0]], atol=1e-9)
+
+
+def test_what_cannot_be_brought_in_is_told() -> None:
+    limits = KinematicLimits(ROD, np.full(2, 0.8), np.full(2, 0.9), np.zeros(1), np.full(1, np.pi))
+    _, inside = limits.clamped(bent(np.zeros(3)))
+    np.testing.assert_array_equal(inside, False)
+    with pytest.raises(UsageError, match=r"keypoints must be \[N, 3, 2\]"):
+        limits.clamped(np.zeros((1, 2, 2)))
+    with pytest.raises(DataError, match="all bones have length 0"):
+        limits.clamped(np.zeros((1, 3, 2)))

@@ -28,6 +28,7 @@ from flexpose.sample.loop import Sampler
 from .. import tiny
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from flexpose.poses import PoseSet
@@ -146,25 +147,48 @@ def limited(
     return run
 
 
-def test_samples_beyond_the_adapters_limits_are_left_out(
+def test_samples_beyond_the_adapters_limits_are_brought_in(
     tmp_path: Path, adapted: Path, source: Path, many: PoseSet
 ) -> None:
     run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
     sampler = load_sampler(run)
     assert sampler.limits is not None
-    drawing = load_generator(source)[1]
-    bad = sampler.limits.violated(drawing.reframed(many.keypoints.astype(np.float64) / 128 - 1))
+    normalized = many.keypoints.astype(np.float64) / 128 - 1
+    bad = sampler.limits.violated(normalized)
     assert 0.05 < bad.mean() < 0.95
-    kept = many.keypoints[~bad]
-    count = len(kept)
+    _, inside = sampler.limits.clamped(normalized)
+    count = int(inside.sum())
+    assert count > 0.9 * len(many)
     got = sample(run, config(n=count), tmp_path / "out.json").keypoints
-    np.testing.assert_array_equal(got, kept)
+    np.testing.assert_array_equal(got[~bad[inside]], many.keypoints[~bad])
+    assert not sampler.limits.violated(got).any()
+    assert np.abs(got - many.keypoints[inside])[bad[inside]].max() > 0
     info = json.loads((tmp_path / "out.json.info.json").read_text())
-    assert info["drawn"] > info["kept"] == count
+    assert info["drawn"] >= info["kept"] == count
     assert info["variety"] == {"nearest_shot": 0.5}
-    # All of them if that is asked for, and at another strength, where the limits are not the target's.
+    # As drawn if that is asked for, and at another strength, where the limits are not the target's.
     np.testing.assert_array_equal(sample(run, config(n=200, plausible=False)).keypoints, many.keypoints)
     assert load_sampler(run, strength=0.5).limits is None
+
+
+def out_of_reach(
+    share: float,
+) -> Callable[[KinematicLimits, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """In place of `clamped`: nothing moves, and one pose in so many is within."""
+    return lambda _, poses: (np.asarray(poses), np.arange(len(poses)) < share * len(poses))
+
+
+def test_samples_that_cannot_be_brought_in_are_drawn_again(
+    tmp_path: Path, adapted: Path, source: Path, many: PoseSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flexpose.sample import loop
+
+    monkeypatch.setattr(loop, "_CHUNK", 128)
+    monkeypatch.setattr(KinematicLimits, "clamped", out_of_reach(0.5))
+    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
+    got = sample(run, config(n=100)).keypoints
+    np.testing.assert_array_equal(got[:64], many.keypoints[:64])
+    np.testing.assert_array_equal(got[64:], many.keypoints[128:164])
 
 
 def test_limits_that_keep_next_to_nothing_are_told(
@@ -173,8 +197,9 @@ def test_limits_that_keep_next_to_nothing_are_told(
     from flexpose.sample import loop
 
     monkeypatch.setattr(loop, "_CHUNK", 128)
-    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.49, many)
-    with pytest.raises(DataError, match=r"only \d of \d+ samples stay within the adapter's ranges"):
+    monkeypatch.setattr(KinematicLimits, "clamped", out_of_reach(0.001))
+    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
+    with pytest.raises(DataError, match=r"only \d of \d+ samples can be brought into the adapter's ranges"):
         sample(run, config(n=10))
 
 

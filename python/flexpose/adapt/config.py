@@ -34,9 +34,9 @@ class AdaptConfig:
     variation: float = (
         0.7  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
     )
-    # Samples are kept whose bone ratios and joint angles stay within the guide poses' own ranges, widened by this share
-    # of them (by twice as much where the source's own poses keep to them, and by more where too little would be left);
-    # the rounds look at no others. 0 keeps all, and so does gradient descent from the identity.
+    # Samples' bone ratios and joint angles are brought into the guide poses' own ranges, in the rounds and by `sample`;
+    # the ranges are widened by this share of them, or less where two of five are within by themselves all the same.
+    # 0 leaves samples as they are drawn, and so does gradient descent from the identity.
     plausible: float = 0.25
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform

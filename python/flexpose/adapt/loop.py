@@ -55,10 +55,9 @@ _GRID = 36
 _LOGGED = 20
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
-_ALIKE = 0.65  # share of the source's poses within the limits: then it brings little along that guide poses rule out
-_LOOSER = 2.0  # times as wide are the limits then
-_LEAST_PLAUSIBLE = 0.2  # share of what is drawn: real targets are at 0.26 to 0.9
-_WIDER, _WIDEST = 1.4, 1.5  # steps in which limits give way, and where there is nothing left of them
+_LEAST_WITHIN = 0.4  # share of what is first drawn that is within the limits by itself
+_WIDTHS = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of the widest limits, tried one after the other until then
+_LEAST_INSIDE = 0.5  # share of what is drawn that can be brought within the limits: on real targets 0.99
 
 
 def adapt(
@@ -173,9 +172,11 @@ def _variety(
     """How far samples are from their nearest guide poses, and from each other, beside the guide poses themselves."""
     z = latents(_MEASURED, generator.config.z_dim, config.seed)
     images = draw_images(generator, map_codes(generator, z), transfer=transfer, dtype=dtype)
-    poses = drawing.reframed(read_keypoints(beta, images, dtype=dtype))
-    good = np.ones(len(poses), bool) if limits is None else ~limits.violated(poses)
-    poses = poses[good] if good.sum() >= 2 else poses
+    read: NDArray[np.floating] = read_keypoints(beta, images, dtype=dtype)
+    if limits is not None:
+        read, inside = limits.clamped(read)
+        read = read[inside]
+    poses = drawing.reframed(read)
     half = len(poses) // 2
     shots = framed.normalized
     own = [nearest_shot_distances(shots[i : i + 1], np.delete(shots, i, 0))[0] for i in range(len(shots))]
@@ -188,59 +189,43 @@ def _variety(
 
 
 class _Plausible:
-    """Leaves out poses beyond the guide poses' own ranges of bones and joint angles.
+    """Brings poses into the guide poses' own ranges of bones and joint angles, and into frames of their own.
 
-    The ranges are widened by a share of them: by more where the source's poses hardly leave them, for they are there
-    to keep off what the source brings along; and step by step where too little would be left.
+    The ranges are widened by a share of them, and by less where enough of the first poses are within all the same: few
+    guide poses of a narrow target show little of how its bodies vary, and the ends of their ranges would be all of it.
 
     Attributes:
-        limits: the ranges; None if the settings or the skeleton have none, or nothing was left within them.
-        shares: of the poses in each call, how many were within.
-        wanted, widened: by what the ranges should be widened, and are.
+        limits: the ranges; None if the settings or the skeleton have none, or if too few poses could be brought in.
+        widened: by how much.
+        shares: of the poses in each call, how many were within by themselves.
     """
 
-    def __init__(
-        self,
-        views: NDArray[np.float32],
-        source: NDArray[np.floating],
-        drawing: Drawing,
-        widen: float,
-    ) -> None:
-        self._views, self._drawing = views, drawing
-        self.wanted = self.widened = widen
+    def __init__(self, views: NDArray[np.float32], drawing: Drawing, widen: float) -> None:
+        self._views, self._drawing, self._most = views, drawing, widen
+        self.limits: KinematicLimits | None = None
+        self.widened = 0.0
         self.shares: list[float] = []
-        self.limits = self._within(widen) if widen > 0 and drawing.skeleton.bones else None
-        if self.limits is not None and (~self.limits.violated(source)).mean() >= _ALIKE:
-            self.wanted = self.widened = widen * _LOOSER
-            self.limits = self._within(self.widened)
-
-    def _within(self, widen: float) -> KinematicLimits:
-        return KinematicLimits.from_reference(self._views, self._drawing.skeleton, tail=0.0, widen=widen)
+        if widen > 0 and drawing.skeleton.bones:
+            self.limits = self._widened(1.0)
 
     def __call__(self, drawn: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Drawn poses in frames of their own, those that stay."""
-        whole = self._drawing.reframed(drawn)
-        while self.limits is not None:
-            good = ~self.limits.violated(whole)
-            if good.mean() >= _LEAST_PLAUSIBLE:
-                self.shares.append(round(float(good.mean()), 3))
-                return whole[good]
-            self.widened *= _WIDER
-            self.limits = self._within(self.widened) if self.widened < _WIDEST else None
-        return whole
+        """[N, K, 2] drawn poses as `sample` gives them, but for those that cannot be brought in."""
+        if self.limits is not None:
+            for part in () if self.shares else _WIDTHS:
+                self.limits = self._widened(part)
+                if 1 - self.limits.violated(drawn).mean() >= _LEAST_WITHIN:
+                    break
+            self.shares.append(round(float(1 - self.limits.violated(drawn).mean()), 3))
+            poses, inside = self.limits.clamped(drawn)
+            if inside.mean() >= _LEAST_INSIDE:
+                return self._drawing.reframed(poses[inside])
+            self.limits = None
+        return self._drawing.reframed(drawn)
 
-    def warning(self) -> str | None:
-        """What to tell where the ranges had to give way."""
-        if self.widened == self.wanted:
-            return None
-        outcome = (
-            "nothing is rejected"
-            if self.limits is None
-            else f"these are widened by {self.widened:.2f} instead"
-        )
-        return (
-            f"less than {_LEAST_PLAUSIBLE:.0%} of what is drawn stays within the guide poses' ranges of bones and "
-            f"joint angles widened by {self.wanted:.2g}: {outcome}; more guide poses would widen them"
+    def _widened(self, part: float) -> KinematicLimits:
+        self.widened = part * self._most
+        return KinematicLimits.from_reference(
+            self._views, self._drawing.skeleton, tail=0.0, widen=self.widened
         )
 
 
@@ -276,7 +261,7 @@ def _prepare(
         shown, poses = views.poses, np.concatenate([guides, varied])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
-    kept = _Plausible(shown, source_poses, drawing, config.plausible)
+    framed_within = _Plausible(shown, drawing, config.plausible)
     distances: list[float] = []
 
     def report(distance: float) -> None:
@@ -288,21 +273,16 @@ def _prepare(
         progress.advance(again if again > 0 else 1 + len(distances), fd=distance)
         stop.check("nothing was written")
 
-    while True:
-        held_to = kept.limits
-        transfer, codes = solver.fit(
-            poses, layers, form=config.form, rounds=config.rounds, framed=kept, report=report
-        )
-        if kept.limits is held_to:
-            break
-        # Rounds that looked at other poses cannot be compared.
-        distances.clear()
-        kept.shares.clear()
+    transfer, codes = solver.fit(
+        poses, layers, form=config.form, rounds=config.rounds, framed=framed_within, report=report
+    )
     if len(distances) <= config.rounds + 1:
         progress.advance(config.rounds + 3)
-    gave_way = kept.warning()
-    if gave_way is not None:
-        progress.message(gave_way)
+    if framed_within.shares and framed_within.limits is None:
+        progress.message(
+            f"less than {_LEAST_INSIDE:.0%} of what is drawn can be brought into the guide poses' ranges of bones and "
+            "joint angles: they are left out; more guide poses would widen them"
+        )
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not min(distances) < before:
         progress.message(
@@ -314,13 +294,13 @@ def _prepare(
     found = {
         "fd_of_source": before,
         "fd_to_training_poses": distances,
-        "plausible": kept.shares,
+        "plausible": framed_within.shares,
+        "widened": None if framed_within.limits is None else round(framed_within.widened, 3),
         "source_share": round(share, 3),
         "source_part": round(part, 3),
-        "widened": None if kept.limits is None else round(kept.widened, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),
     }
-    return poses, codes, transfer, kept.limits, found
+    return poses, codes, transfer, framed_within.limits, found
 
 
 class _Descent(Trainee):

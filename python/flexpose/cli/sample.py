@@ -44,7 +44,7 @@ def sample_cli(
         bool | None,
         typer.Option(
             "--plausible/--all",
-            help="Leave out poses whose bones or angles no guide pose comes near (if unset), or give all.",
+            help="Bring bones and joint angles into the guide poses' ranges (if unset), or leave all as drawn.",
         ),
     ] = None,
     reject: Annotated[

@@ -21,6 +21,12 @@ __all__ = ["KinematicLimits", "implausible_rate"]
 
 _RANGES = ("ratio_low", "ratio_high", "angle_center", "angle_reach")
 _SLACK = 1e-9  # rounding; a reference whose bones are rigid has ranges without width
+_STEPS = 60  # of bringing poses in; on narrow targets one in a hundred needs more
+_CLEAR = 0.98  # of a range's half width: how far out a bone or an angle is left that comes from beyond
+# Of what an angle is beyond, for each of its two bones: all of it together, and more once that has not been enough
+# for some steps, because the rest of the pose takes part of it back.
+_TURN, _TURN_MORE, _PATIENCE = 0.5, 0.85, 10
+_HELD = 1e-3  # weight of a joint's own place beside a bone's end; holds what no bone joins
 
 
 @dataclass(frozen=True)
@@ -122,15 +128,88 @@ class KinematicLimits:
             UsageError: wrong shape.
             DataError: a coordinate is not finite, or all bones of a pose have length 0.
         """
+        return self._beyond(*self._measured(bone_vectors(keypoints, self.skeleton, "keypoints")))
+
+    def clamped(self, keypoints: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Poses with their bones and angles brought within the limits, and moved no further than that takes.
+
+        A bone of too large or small a ratio gets the nearest one that is allowed, and the two bones of an angle
+        beyond its arc turn back. Where such bones do not meet, in a loop or in a joint that holds several, joints go
+        where they fit best, by least squares; then it begins anew.
+
+        Args:
+            keypoints: [N, K, 2], any unit.
+
+        Returns:
+            poses: [N, K, 2]; those that were within the limits are as they were.
+            inside: [N] which are within now. The few that cannot be brought there are where the last step left them.
+
+        Raises:
+            UsageError: wrong shape.
+            DataError: a coordinate is not finite, or all bones of a pose have length 0.
+        """
         vectors = bone_vectors(keypoints, self.skeleton, "keypoints")
-        ratios = ratios_from_vectors(vectors, "keypoints")
-        offset = (angles_from_vectors(vectors, self.skeleton) - self.angle_center + np.pi) % (
-            2.0 * np.pi
-        ) - np.pi
+        poses = np.array(keypoints, np.float64)
+        inside = np.zeros(len(poses), bool)
+        for step in range(_STEPS + 1):
+            ratios, offset = self._measured(vectors)
+            beyond = self._beyond(ratios, offset)
+            left = np.flatnonzero(~inside)
+            inside[left] = ~beyond
+            if step == _STEPS or not beyond.any():
+                break
+            left = left[beyond]
+            share = _TURN if step < _PATIENCE else _TURN_MORE
+            bones = self._allowed(vectors[beyond], ratios[beyond], offset[beyond], share)
+            poses[left] = self._joined(bones, poses[left])
+            vectors = bone_vectors(poses[left], self.skeleton, "keypoints")
+        return poses, inside
+
+    def _measured(self, vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of bone vectors [N, B, 2]: ratios [N, B], and angles from the middles of their arcs [N, A] in [-pi, pi)."""
+        offset = angles_from_vectors(vectors, self.skeleton) - self.angle_center
+        turned = (offset + np.pi) % (2.0 * np.pi) - np.pi
+        return ratios_from_vectors(vectors, "keypoints"), np.asarray(turned, np.float64)
+
+    def _beyond(self, ratios: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """[N] whether any of them is out of its range."""
         low, high = self.ratio_low - _SLACK, self.ratio_high + _SLACK
         bones = ((ratios < low) | (ratios > high)).any(axis=1)
         bent = (np.abs(offset) > self.angle_reach + _SLACK).any(axis=1)
         return np.asarray(bones | bent)
+
+    def _allowed(
+        self,
+        vectors: NDArray[np.float64],
+        ratios: NDArray[np.float64],
+        offset: NDArray[np.float64],
+        share: float,
+    ) -> NDArray[np.float64]:
+        """Bone vectors [N, B, 2], each as long as it may be and turned to where its angles are allowed."""
+        middle, half = (self.ratio_high + self.ratio_low) / 2.0, (self.ratio_high - self.ratio_low) / 2.0
+        length = np.clip(ratios, middle - _CLEAR * half, middle + _CLEAR * half)
+        reach = np.where(self.angle_reach < np.pi, _CLEAR * self.angle_reach, np.pi)
+        excess = offset - np.clip(offset, -reach, reach)
+        turn = np.zeros_like(ratios)
+        for column, (_, first, second) in enumerate(angle_pairs(self.skeleton)):
+            turn[:, first] += share * excess[:, column]
+            turn[:, second] -= share * excess[:, column]
+        x, y = vectors[..., 0], vectors[..., 1]
+        cos, sin = np.cos(turn), np.sin(turn)
+        turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+        return np.asarray(turned * (length / np.maximum(ratios, _SLACK))[..., None], np.float64)
+
+    def _joined(self, bones: NDArray[np.float64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Joints [N, K, 2] near those of `poses` between which the bones [N, B, 2] fit best."""
+        ends = np.asarray(self.skeleton.bones)
+        incidence = np.zeros((len(ends), poses.shape[1]))
+        rows = np.arange(len(ends))
+        incidence[rows, ends[:, 0]], incidence[rows, ends[:, 1]] = -1.0, 1.0
+        held = _HELD * np.eye(poses.shape[1])
+        inverse = np.linalg.inv(incidence.T @ incidence + held)
+        given = np.concatenate([bones, poses], axis=1)
+        joints = np.einsum("kg,ngc->nkc", inverse @ np.concatenate([incidence.T, held], axis=1), given)
+        return np.asarray(joints, np.float64)
 
 
 def implausible_rate(

@@ -39,10 +39,10 @@ class Drawn:
     """Samples of a generator.
 
     Attributes:
-        poses: [N, K, 2] float32 frame coordinates, as beta read them.
+        poses: [N, K, 2] float32 frame coordinates, as beta read them, brought within the adapter's limits.
         framed: [N, K, 2] float64, put into the frames that they would have as data.
         images: uint8 [M, S, S, 3], the first pictures.
-        kept: [N] whether `flexpose sample` would give it: within the adapter's limits.
+        kept: [N] whether `flexpose sample` would give it: the few that cannot be brought there are left out.
     """
 
     poses: NDArray[np.float32]
@@ -94,8 +94,11 @@ def draw(sampler: Sampler, config: ReportConfig, dtype: Any) -> Drawn:
         images.append(pictures[: max(0, wanted - begin)])
     read = np.concatenate(poses)
     pictures = np.concatenate(images).transpose(0, 2, 3, 1)
+    kept = np.ones(len(read), bool)
+    if sampler.limits is not None:
+        within, kept = sampler.limits.clamped(read)
+        read = within.astype(np.float32)
     framed = sampler.drawing.reframed(read)
-    kept = np.ones(len(framed), bool) if sampler.limits is None else ~sampler.limits.violated(framed)
     return Drawn(read, framed, np.ascontiguousarray(pictures), kept)
 
 

@@ -55,9 +55,7 @@ class SampleConfig:
     strength: float = 1.0  # of tau: 0 is the source, 1 the target
     truncation: float = 1.0  # psi; below 1 poses are more usual and less varied
     image_size: int = 256  # pixels of the square that the poses are given in
-    plausible: bool = (
-        True  # draw poses again whose bones or angles leave the ranges that `adapt` took from its shots
-    )
+    plausible: bool = True  # bring bones and joint angles into the ranges that `adapt` took from its shots
     reject: float = 0.0  # share of the samples, the least self-consistent ones, that is drawn again
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -201,9 +199,10 @@ def sample(
 ) -> PoseSet:
     """Sample poses, and write them if a file is named.
 
-    Sample i depends on the run, the seed and i alone, as long as nothing is rejected. An adapter may come with
-    ranges of bone ratios and joint angles, and samples beyond them are left out (`SampleConfig.plausible`); with
-    `SampleConfig.reject` also those whose residual is above a threshold taken from the first thousand.
+    Sample i depends on the run, the seed and i alone, as long as nothing is left out. An adapter may come with
+    ranges of bone ratios and joint angles, and samples beyond them are brought in (`SampleConfig.plausible`); left out
+    are those that cannot be and, with `SampleConfig.reject`, those whose residual is above a threshold taken from the
+    first thousand.
 
     Args:
         run_dir: a run folder of `adapt`, by any method, or of `pretrain`.
@@ -267,7 +266,8 @@ def sample(
                 threshold = float(np.quantile(residual, 1 - config.reject))
             good = residual <= threshold
             if limits is not None:
-                good &= ~limits.violated(sampler.drawing.reframed(chunk))
+                within, inside = limits.clamped(chunk)
+                chunk, good = within.astype(np.float32), good & inside
             if first_images is None:
                 first_images = world.gather(images[good[own.start : own.stop]][:_GRID])[:_GRID]
             poses.append(chunk[good])
@@ -303,7 +303,7 @@ def _next_count(config: SampleConfig, limited: bool, most: int, kept: int, drawn
         return min(most, missing)
     if drawn >= _CHUNK and kept < _LEAST_KEPT * drawn:
         raise DataError(
-            f"only {kept} of {drawn} samples stay within the adapter's ranges of bones and joint angles; "
+            f"only {kept} of {drawn} samples can be brought into the adapter's ranges of bones and joint angles; "
             "plausible=false keeps all"
         )
     share = max(kept / drawn, 0.1) if drawn else 0.7
