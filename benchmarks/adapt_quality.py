@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "none from behind, none mirrored": {"flips": False},
     "covariance not shrunk": {"shrinkage": 0.0},
     "none of the source's own poses": {"source_part": 0.0},
-    "nothing rejected": {"plausible": 0.0},
+    "as drawn": {"plausible": 0.0},
     "then 120 steps of gradient descent": {"iterations": 120, "lr": 0.01},
     "paper": ADAPT_PRESETS["paper"],
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .metrics import KinematicLimits
     from .poses import Frames
 
 __all__ = ["Drawing", "FramedPoses", "array_hash"]
@@ -109,6 +110,24 @@ class Drawing:
         if self.frame == "keep":
             return poses
         return normalized_poses(PoseSet(poses, skeleton=self.skeleton), self.frame, self.margin)
+
+    def brought_within(
+        self, limits: KinematicLimits, normalized: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Poses [N, K, 2] in frame coordinates brought within limits of bones and angles.
+
+        Returns:
+            The poses, those that were within as they were and those that are moved in frames of their own, and which
+            are within now [N].
+
+        Raises:
+            DataError: a pose has no extent.
+        """
+        clamped, inside = limits.clamped(normalized)
+        moved = (clamped != normalized).any(axis=(1, 2))
+        if moved.any():
+            clamped[moved] = self.reframed(clamped[moved])
+        return clamped.astype(np.float32), inside
 
     def images(
         self, normalized: ArrayLike, *, layout: Literal["nhwc", "nchw"] = "nchw", workers: int | None = 1

@@ -153,6 +153,7 @@ def test_samples_beyond_the_adapters_limits_are_brought_in(
     run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
     sampler = load_sampler(run)
     assert sampler.limits is not None
+    drawing = sampler.drawing
     normalized = many.keypoints.astype(np.float64) / 128 - 1
     bad = sampler.limits.violated(normalized)
     assert 0.05 < bad.mean() < 0.95
@@ -162,7 +163,11 @@ def test_samples_beyond_the_adapters_limits_are_brought_in(
     got = sample(run, config(n=count), tmp_path / "out.json").keypoints
     np.testing.assert_array_equal(got[~bad[inside]], many.keypoints[~bad])
     assert not sampler.limits.violated(got).any()
-    assert np.abs(got - many.keypoints[inside])[bad[inside]].max() > 0
+    moved = got[bad[inside]]
+    assert np.abs(moved - many.keypoints[bad & inside]).max() > 0
+    # What is moved fills a frame as data do.
+    again = drawing.reframed(moved.astype(np.float64) / 128 - 1)
+    np.testing.assert_allclose(moved, (again + 1) * 128, atol=1e-3)
     info = json.loads((tmp_path / "out.json.info.json").read_text())
     assert info["drawn"] >= info["kept"] == count
     assert info["variety"] == {"nearest_shot": 0.5}

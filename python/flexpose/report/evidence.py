@@ -96,8 +96,7 @@ def draw(sampler: Sampler, config: ReportConfig, dtype: Any) -> Drawn:
     pictures = np.concatenate(images).transpose(0, 2, 3, 1)
     kept = np.ones(len(read), bool)
     if sampler.limits is not None:
-        within, kept = sampler.limits.clamped(read)
-        read = within.astype(np.float32)
+        read, kept = sampler.drawing.brought_within(sampler.limits, read)
     framed = sampler.drawing.reframed(read)
     return Drawn(read, framed, np.ascontiguousarray(pictures), kept)
 

@@ -238,12 +238,12 @@ def sample(
     dtype: Any = compute_dtype(config.dtype, world.device)
     world.check_same(settings=config_dict(config), hashes=sampler.hashes, type=str(dtype))
     # What leaving out draws does not depend on the number of processes.
-    whole = config.reject == 0 and (sampler.limits is None or not config.plausible)
+    limits = sampler.limits if config.plausible else None
+    whole = config.reject == 0 and limits is None
     stride = _CHUNK * world.size if whole else _CHUNK
     poses: list[NDArray[np.float32]] = []
     residuals: list[NDArray[np.float64]] = []
     first_images: NDArray[np.uint8] | None = None
-    limits = sampler.limits if config.plausible else None
     threshold = np.inf
     kept = begin = 0
     progress.start("sample", config.n)
@@ -266,8 +266,8 @@ def sample(
                 threshold = float(np.quantile(residual, 1 - config.reject))
             good = residual <= threshold
             if limits is not None:
-                within, inside = limits.clamped(chunk)
-                chunk, good = within.astype(np.float32), good & inside
+                chunk, inside = sampler.drawing.brought_within(limits, chunk)
+                good &= inside
             if first_images is None:
                 first_images = world.gather(images[good[own.start : own.stop]][:_GRID])[:_GRID]
             poses.append(chunk[good])
