@@ -131,7 +131,7 @@ class KinematicLimits:
         return self._beyond(*self._measured(bone_vectors(keypoints, self.skeleton, "keypoints")))
 
     def clamped(self, keypoints: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Poses with their bones and angles brought within the limits, and moved no further than that takes.
+        """Poses with their bones and angles brought within the limits, and moved by little more than that takes.
 
         A bone of too large or small a ratio gets the nearest one that is allowed, and the two bones of an angle
         beyond its arc turn back. Where such bones do not meet, in a loop or in a joint that holds several, joints go
