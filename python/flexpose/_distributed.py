@@ -334,6 +334,10 @@ def join(device: str = "auto") -> Iterator[World]:
 
 def _meet(place: _Place, device: str) -> World:
     import torch
+
+    # Its functions take the group that there is when they are defined as their default. Were they defined while ours
+    # is there (torch's compiler imports them), they would keep it, and its threads, beyond `destroy_process_group`.
+    import torch.distributed.nn
     from torch import distributed
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous

@@ -131,11 +131,19 @@ def be_killed(folder: Path) -> None:
     command()
 
 
+def gloo_threads() -> list[str]:
+    """The names of this process's threads that exchange with others."""
+    names = (file.read_text(encoding="utf-8").strip() for file in Path("/proc/self/task").glob("*/comm"))
+    return sorted(name for name in names if "gloo" in name)
+
+
 def work(folder: Path, ports: list[str]) -> None:
     torch.set_num_threads(1)
     os.environ["MASTER_PORT"] = ports[0]
     with join() as world:
         seen = together(folder, world)
+        seen["threads"] = [gloo_threads()]
+    seen["threads"].append(gloo_threads())
     os.environ["MASTER_PORT"] = ports[1]
     seen["failed"] = fail(folder)
     (folder / f"seen-{world.rank}.json").write_text(json.dumps(seen), encoding="utf-8")

@@ -176,36 +176,35 @@ def test_samples_beyond_the_adapters_limits_are_brought_in(
     assert load_sampler(run, strength=0.5).limits is None
 
 
-def out_of_reach(
-    share: float,
-) -> Callable[[KinematicLimits, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """In place of `clamped`: nothing moves, and one pose in so many is within."""
-    return lambda _, poses: (np.asarray(poses), np.arange(len(poses)) < share * len(poses))
+@pytest.fixture
+def few_within(
+    tmp_path: Path, adapted: Path, source: Path, many: PoseSet, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], Path]:
+    """An adaptation with limits into which nothing moves, drawn by 128; the share of each chunk that is within."""
+    from flexpose.sample import loop
+
+    def run(share: float) -> Path:
+        def clamped(_: KinematicLimits, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return np.asarray(poses), np.arange(len(poses)) < share * len(poses)
+
+        monkeypatch.setattr(loop, "_CHUNK", 128)
+        monkeypatch.setattr(KinematicLimits, "clamped", clamped)
+        return limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
+
+    return run
 
 
 def test_samples_that_cannot_be_brought_in_are_drawn_again(
-    tmp_path: Path, adapted: Path, source: Path, many: PoseSet, monkeypatch: pytest.MonkeyPatch
+    few_within: Callable[[float], Path], many: PoseSet
 ) -> None:
-    from flexpose.sample import loop
-
-    monkeypatch.setattr(loop, "_CHUNK", 128)
-    monkeypatch.setattr(KinematicLimits, "clamped", out_of_reach(0.5))
-    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
-    got = sample(run, config(n=100)).keypoints
+    got = sample(few_within(0.5), config(n=100)).keypoints
     np.testing.assert_array_equal(got[:64], many.keypoints[:64])
     np.testing.assert_array_equal(got[64:], many.keypoints[128:164])
 
 
-def test_limits_that_keep_next_to_nothing_are_told(
-    tmp_path: Path, adapted: Path, source: Path, many: PoseSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flexpose.sample import loop
-
-    monkeypatch.setattr(loop, "_CHUNK", 128)
-    monkeypatch.setattr(KinematicLimits, "clamped", out_of_reach(0.001))
-    run = limited(tmp_path / "run", adapted, load_generator(source)[2], 0.01, many)
+def test_limits_that_keep_next_to_nothing_are_told(few_within: Callable[[float], Path]) -> None:
     with pytest.raises(DataError, match=r"only \d of \d+ samples can be brought into the adapter's ranges"):
-        sample(run, config(n=10))
+        sample(few_within(0.001), config(n=10))
 
 
 def test_strength_goes_from_the_source_to_the_target(adapted: Path, source: Path, many: PoseSet) -> None:
