@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-CONFIG = AdaptConfig(mixed=300, plausible=0.0, dtype="float32")
+CONFIG = AdaptConfig(mixed=300, plausible=0.0, views="all", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -343,6 +343,22 @@ def test_adaptation_needs_no_iterations(tmp_path: Path, taught: Path) -> None:
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     poses = sample(tmp_path / "run", SampleConfig(n=70, dtype="float32"))
     assert len(poses) == 70
+
+
+def test_guide_poses_of_one_side_are_not_mirrored(tmp_path: Path, taught: Path) -> None:
+    """As those of the tiny target, which lean to one side."""
+    told = tiny.Watch()
+    config = replace(CONFIG, views="likely")
+    adapt(tiny.target_poses(), config, tmp_path / "run", source=taught, progress=told)
+    (first,) = tiny.stats(tmp_path / "run" / "adapt" / "stats.jsonl")
+    assert first["views"] == ["as given"]
+    assert first["bank"] == 6 + 300
+    assert any("they are not mirrored" in text for text in told.messages)
+    told = tiny.Watch()
+    adapt(
+        tiny.target_poses(), replace(config, flips=False), tmp_path / "wanted", source=taught, progress=told
+    )
+    assert not any("mirrored" in text for text in told.messages)
 
 
 def test_poses_that_must_not_be_mirrored_are_not_seen_from_behind(tmp_path: Path, taught: Path) -> None:

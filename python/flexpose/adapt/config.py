@@ -54,6 +54,8 @@ class AdaptConfig:
     # Share of T* that varies guide poses as they look from behind, mirrored with left and right kept: those that the
     # source knows such poses of, and with `flips` alone.
     behind: float = 0.3
+    # "likely": mirrored guide poses, those from behind, or both are left out where the guide poses speak against them.
+    views: Literal["likely", "all"] = "likely"
     # The most that the covariance of T* is moved to the source's shape; how much, guide poses that are left out say.
     shrinkage: float = 0.3
     # The most of T* that are poses of the source's own; how many, guide poses that are left out say: none where the

@@ -96,7 +96,7 @@ class LeastSquares:
     Args:
         generator: G, trained by lessons.
         beta: reads the poses that G draws.
-        count: codes to match poses with.
+        count: codes to match poses with, the most that are needed.
         seed: of the codes.
         dtype: type of the convolutions.
 
@@ -137,7 +137,7 @@ class LeastSquares:
         """Solve, draw, compare and solve again.
 
         Args:
-            poses: [count, K, 2], what the adapted generator shall draw.
+            poses: [N, K, 2], what the adapted generator shall draw; at most `count`.
             layers: the free layers, numbered from 1.
             form: how tau is stored.
             rounds: how often what is asked for is corrected by the drawn poses' mean and covariance.
@@ -146,13 +146,13 @@ class LeastSquares:
                 where no round helps, as often again for a second way.
 
         Returns:
-            tau, of the last round unless one before was clearly better, and the code [count, w_dim] that answers
-            for each pose.
+            tau, of the last round unless one before was clearly better, and the code [N, w_dim] that answers for each
+            pose.
 
         Raises:
             DataError: no finite solution, or pictures without numbers.
         """
-        codes = self.codes[torch.from_numpy(match_poses(poses, self.poses))]
+        codes = self.codes[torch.from_numpy(match_poses(poses, self.poses[: len(poses)]))]
         work = _Work(poses, layers, form, rounds, framed, report)
         wanted = np.asarray(poses, np.float64)
         helped, found, distance = self._corrected(codes, wanted, wanted, work)

@@ -34,8 +34,8 @@ from .training_poses import (
     mixed_poses,
     paired_codes,
     varied_poses,
-    with_mirrored,
 )
+from .views import with_mirrored
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -240,28 +240,34 @@ def _prepare(
     progress: Progress,
 ) -> tuple[NDArray[np.float32], Tensor, Transfer, KinematicLimits | None, dict[str, Any]]:
     """(T u T*, a code for each pose, the tau to begin with, limits of samples, what is logged of it)."""
-    guides = guide_poses(framed, drawing, config)
     layers = config.layers or tuple(range(1, generator.num_layers + 1))
     if config.start == "identity":
+        guides = guide_poses(framed, drawing, config)
         mixes = mixed_poses(guides, drawing, config, progress)
         poses = joined_poses(guides, mixes)
         codes = paired_codes(generator, beta, guides, poses, mixes, config, dtype)
         return poses, codes, Transfer.for_generator(generator, layers, form=config.form), None, {}
     progress.start("solve", config.rounds + 3)
-    solver = LeastSquares(generator, beta, len(guides) + config.mixed, config.seed, dtype)
+    solver = LeastSquares(generator, beta, 2 * len(framed) + config.mixed, config.seed, dtype)
     progress.advance(1)
     source_poses = drawing.reframed(solver.poses)
     for warning in shot_warnings(framed.normalized, source_poses):
         progress.message(warning)
-    shown, share, part = guides, 0.0, 0.0
+    prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
+    views = guide_views(framed, prior, drawing, config)
+    if config.flips and not views.mirrored.any():
+        progress.message(
+            "the guide poses show one side, and none of them looks like another in a mirror: they are not mirrored; "
+            "--set views=all does it all the same"
+        )
+    guides = views.poses[~views.behind]
+    share, part = 0.0, 0.0
     if config.variation > 0 and config.mixed > 0:
-        prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
-        views = guide_views(framed, prior, drawing, config)
         varied, share, part = varied_poses(views, prior, drawing, config)
-        shown, poses = views.poses, np.concatenate([guides, varied])
+        poses = np.concatenate([guides, varied])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
-    framed_within = _Plausible(shown, drawing, config.plausible)
+    framed_within = _Plausible(views.poses, drawing, config.plausible)
     distances: list[float] = []
 
     def report(distance: float) -> None:
@@ -296,6 +302,7 @@ def _prepare(
         "fd_to_training_poses": distances,
         "plausible": framed_within.shares,
         "widened": None if framed_within.limits is None else round(framed_within.widened, 3),
+        "views": views.kinds,
         "source_share": round(share, 3),
         "source_part": round(part, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..metrics import nearest_shot_distances
 from ..poses import mixup_poses, shrunken_mix_fraction, vary_poses
 from ..sample.draw import draw_images, latents, read_keypoints
 from .pairing import match_poses
 from .shrinkage import Evidence, shrunk_poses, source_part, source_share
+from .views import GuideViews, all_views, likely_views, with_mirrored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,45 +25,19 @@ if TYPE_CHECKING:
     from ..runs import Progress
     from .config import AdaptConfig
 
-F = TypeVar("F", bound=np.floating)
-
 __all__ = [
-    "GuideViews",
     "VariedPoses",
-    "from_behind",
     "guide_poses",
     "guide_views",
     "joined_poses",
     "mixed_poses",
     "paired_codes",
     "varied_poses",
-    "with_mirrored",
 ]
 
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
 _NEIGHBORS = 40
-_KNOWN = 2.5  # times as far from the source as seen from before: bodies are at 0.6 to 2, faces at 5 to 14
-
-
-class GuideViews(NamedTuple):
-    """The guide poses as they are shown: as given, mirrored, from behind.
-
-    Attributes:
-        poses: [V, K, 2] in frame coordinates.
-        shots: [V] the guide pose that each shows.
-        behind: [V] whether it is seen from behind.
-    """
-
-    poses: NDArray[np.float32]
-    shots: NDArray[np.intp]
-    behind: NDArray[np.bool_]
-
-    def weights(self, share: float) -> NDArray[np.float64]:
-        """[V] how often each is taken, so that those from behind have that share if there are any."""
-        there = int(self.behind.sum())
-        share = share if there else 0.0
-        return np.where(self.behind, share / max(there, 1), (1 - share) / (len(self.behind) - there))
 
 
 def guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
@@ -71,10 +45,16 @@ def guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> ND
     return with_mirrored(shots.normalized, drawing) if config.flips else shots.normalized
 
 
-def with_mirrored(poses: NDArray[F], drawing: Drawing) -> NDArray[F]:
-    """Poses [N, K, 2] in frame coordinates, and as a mirror shows them [2 N, K, 2]."""
-    mirrored = poses[:, drawing.skeleton.flip_index] * np.array([-1, 1], poses.dtype)
-    return np.concatenate([poses, mirrored])
+def guide_views(
+    shots: FramedPoses, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
+) -> GuideViews:
+    """The guide poses, mirrored and from behind as far as the settings and the guide poses themselves say so."""
+    if not config.flips:
+        return GuideViews.as_given(shots.normalized)
+    views = all_views(shots.normalized, prior, drawing)
+    if config.behind == 0:
+        views = views.where(~views.behind)
+    return likely_views(views, config.behind) if config.views == "likely" else views
 
 
 def mixed_poses(
@@ -99,46 +79,6 @@ def mixed_poses(
             'right mirrored in some of them? mixup_space "angles" keeps limbs rigid'
         )
     return mixes
-
-
-def guide_views(
-    shots: FramedPoses, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
-) -> GuideViews:
-    """The guide poses, mirrored and from behind as far as the settings say so and the source has such poses."""
-    guides = guide_poses(shots, drawing, config)
-    rows = np.arange(len(guides)) % len(shots.normalized)
-    seen = config.flips and config.behind > 0
-    known = _known_behind(guides, prior) if seen else np.zeros(len(guides), bool)
-    return GuideViews(
-        np.concatenate([guides, _turned(guides[known])]),
-        np.concatenate([rows, rows[known]]),
-        np.repeat([False, True], [len(guides), int(known.sum())]),
-    )
-
-
-def from_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Guide poses as they look from behind, or from the other side: mirrored, while left and right stay.
-
-    Only those that the source has poses like: a walker may well come or go, but no face is seen from behind.
-
-    Args:
-        guides: [S, K, 2] in frame coordinates.
-        prior: [N, K, 2], poses of the source.
-
-    Returns:
-        [0 to S, K, 2].
-    """
-    return _turned(guides[_known_behind(guides, prior)])
-
-
-def _turned(guides: NDArray[np.float32]) -> NDArray[np.float32]:
-    return guides * np.array([-1, 1], np.float32)
-
-
-def _known_behind(guides: NDArray[np.float32], prior: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """[S] whether the source has poses like it from behind."""
-    behind = nearest_shot_distances(_turned(guides), prior)
-    return np.asarray(behind <= _KNOWN * nearest_shot_distances(guides, prior))
 
 
 class VariedPoses(NamedTuple):

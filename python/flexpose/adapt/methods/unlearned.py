@@ -11,8 +11,8 @@ from ...config import STRICT
 from ...errors import UsageError
 from ...models import PoseEncoder
 from ...sample.draw import latents
-from ..training_poses import from_behind, with_mirrored
 from ..unlearned import UNLEARNED, UnlearnedSampler, save_unlearned
+from ..views import all_views, likely_views, with_mirrored
 from .learner import Learner, Material, MethodConfig
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BorrowConfig", "KdeConfig", "ResidualsConfig", "UnlearnedConfig", "UnlearnedLearner"]
 
 _PRIOR = 3000  # poses of the source that tell what it knows from behind
+_BEHIND = 0.3  # share of them, as the default of `adapt` has it
 _SOURCE_STREAM = 24
 _DRAWN = 1000  # pictures by which the codes are understood
 
@@ -31,8 +32,9 @@ _DRAWN = 1000  # pictures by which the codes are understood
 class UnlearnedConfig(MethodConfig):
     """What works on the guide poses alone."""
 
-    # Of the guide poses; "all": mirrored, and both from behind where the source has such poses, as `adapt` takes them.
-    views: Literal["given", "mirrored", "all"] = "given"
+    # Of the guide poses; "all": mirrored, and both from behind where the source has such poses; "likely": less of them
+    # where the guide poses speak against it, as `adapt` takes them.
+    views: Literal["given", "mirrored", "all", "likely"] = "given"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -105,7 +107,8 @@ def _views(
     if config.views == "mirrored":
         return both
     prior = drawing.reframed(_source_poses(material, _PRIOR, config.seed)) if source is None else source
-    return np.concatenate([both, from_behind(both, with_mirrored(prior, drawing))])
+    views = all_views(shots, with_mirrored(prior, drawing), drawing)
+    return (likely_views(views, _BEHIND) if config.views == "likely" else views).poses
 
 
 def _source_poses(material: Material, count: int, seed: int) -> NDArray[np.floating]:
