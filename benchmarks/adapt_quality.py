@@ -26,7 +26,7 @@ from flexpose.adapt import ADAPT_PRESETS, AdaptConfig, adapt
 from flexpose.charts import Chart, Series, save_svg
 from flexpose.config import make_config
 from flexpose.evaluate import evaluate
-from flexpose.poses import read_dataset, read_poses, split_fewshot
+from flexpose.poses import PoseSet, read_dataset, read_poses, split_fewshot
 from flexpose.runs import versions
 from flexpose.sample import SampleConfig, sample
 from flexpose.zoo import DEFAULT, source_file
@@ -63,13 +63,20 @@ COLORS = ("#0072b2", *("#6b7178",) * 6, "#1c1d20")
 COLUMNS = ("fd", "mmd2", "precision", "recall", "implausible", "worth", "copies")
 
 
+def target_and_shots(name: str, data: Path, draw: int) -> tuple[PoseSet, PoseSet]:
+    """A data set and guide poses of it; of "penn_action/squat", of that label alone and twelve of them."""
+    whole, _, label = name.partition("/")
+    target, how = read_dataset(whole, data), TARGETS[whole]
+    if label:
+        target, how = target[np.flatnonzero(np.array(target.labels) == label)], {"shots": 12}
+    return target, target[split_fewshot(target, seed=draw, **how).shots]
+
+
 def cell(given: argparse.Namespace, data: Path, name: str, draw: int, variant: str) -> dict[str, Any]:
     """Adapt, sample and evaluate once."""
-    target = read_dataset(name, data)
-    split = split_fewshot(target, seed=draw, **TARGETS[name])
-    shots = target[split.shots]
+    target, shots = target_and_shots(name, data, draw)
     config = make_config(AdaptConfig, {**VARIANTS[variant], "seed": draw})
-    run = given.work / f"{name}-{draw}-{variant.replace(' ', '_')}"
+    run = given.work / f"{name.replace('/', '_')}-{draw}-{variant.replace(' ', '_')}"
     begin = time.monotonic()
     adapt(shots, config, run, source=source_file(given.source), resume=(run / "adapt").exists())
     adapted = time.monotonic() - begin

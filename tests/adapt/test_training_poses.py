@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexpose.adapt import AdaptConfig
+from flexpose.adapt import AdaptConfig, training_poses
 from flexpose.adapt.training_poses import guide_poses, guide_views, varied_poses
 from flexpose.adapt.views import GuideViews, all_views, likely_views, with_mirrored
 from flexpose.config import make_config
@@ -36,7 +36,7 @@ def test_a_share_of_the_varied_poses_is_from_behind(guides: np.ndarray, share: f
     config = AdaptConfig(behind=share, mixed=2000, variation=1e-6, shrinkage=0, source_part=0)
     views = all_views(guides, prior, DRAWING)
     views = views.where(~views.mirrored)
-    varied, source, _ = varied_poses(views, prior, DRAWING, config)
+    varied, _, source, _ = varied_poses(views, prior, DRAWING, config)
     assert source == 0
     assert varied.shape == (2000, 13, 2)
     assert varied.dtype == np.float32
@@ -75,8 +75,8 @@ def test_shrinkage_moves_the_varied_poses_towards_the_source(guides: np.ndarray)
     some = DRAWING.framed(synth_poses(16, seed=6)).normalized
     views = GuideViews.as_given(some)
     config = AdaptConfig(mixed=1000, source_part=0.0)
-    plain, none, _ = varied_poses(views, prior, DRAWING, replace(config, shrinkage=0.0))
-    moved, share, _ = varied_poses(views, prior, DRAWING, config)
+    plain, _, none, _ = varied_poses(views, prior, DRAWING, replace(config, shrinkage=0.0))
+    moved, _, share, _ = varied_poses(views, prior, DRAWING, config)
     assert none == 0 < share <= 0.3
     assert frechet_distance(moved, prior) < 0.9 * frechet_distance(plain, prior)
 
@@ -95,6 +95,37 @@ def test_some_training_poses_are_the_sources_own_where_guide_poses_ask_for_them(
     narrow = some[:1] + np.random.default_rng(0).normal(0, 0.01, some.shape).astype(np.float32)
     views = GuideViews.as_given(narrow)
     assert varied_poses(views, prior, DRAWING, config).part == 0.0
+
+
+def test_guide_poses_nearer_to_each_other_than_the_source_varies_are_varied_by_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prior = DRAWING.framed(synth_poses(2000, seed=5)).normalized
+    some = DRAWING.framed(synth_poses(16, seed=6)).normalized
+    config = AdaptConfig(mixed=500)
+    wide = varied_poses(GuideViews.as_given(some), prior, DRAWING, config)
+    assert wide.strength == config.variation
+    assert wide.part > 0
+    noise = np.random.default_rng(0).normal(0, 0.02, some.shape).astype(np.float32)
+    views = GuideViews.as_given(some[:1] + noise)
+    narrow = varied_poses(views, prior, DRAWING, config)
+    assert narrow.strength == pytest.approx(0.2 * config.variation)
+    assert narrow.part == 0
+
+    def moved(poses: np.ndarray) -> float:
+        return float(np.square(poses[:, None] - views.poses[None]).sum((2, 3)).min(1).mean())
+
+    monkeypatch.setattr(training_poses, "_FARTHEST", 1e9)
+    assert moved(narrow.poses) < 0.2 * moved(varied_poses(views, prior, DRAWING, config).poses)
+
+
+def test_a_target_without_some_views_takes_none_of_the_sources_poses() -> None:
+    """The source has them, so it is another domain."""
+    prior = DRAWING.framed(synth_poses(2000, seed=5)).normalized
+    views = GuideViews.as_given(DRAWING.framed(synth_poses(16, seed=6)).normalized)
+    config = AdaptConfig(mixed=500)
+    assert varied_poses(views, prior, DRAWING, config).part > 0
+    assert varied_poses(views._replace(fewer=True), prior, DRAWING, config).part == 0
 
 
 def test_guide_poses_are_mirrored_if_wanted(guides: np.ndarray) -> None:

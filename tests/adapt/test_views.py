@@ -148,3 +148,23 @@ def test_without_any_from_behind_only_mirrored_ones_are_left_out(guides: np.ndar
     views = all_views(shots, known(shots), DRAWING)
     front = views.where(~views.behind)
     np.testing.assert_array_equal(likely_views(front, 0.3).poses, front.poses)
+
+
+def test_how_far_guide_poses_are_apart(guides: np.ndarray) -> None:
+    """To the nearest other as given; mirrored ones are no guide poses."""
+    shots = np.repeat(guides[:1], 3, axis=0)
+    shots[1, 0, 0] += 3
+    shots[2, 1, 1] += 4
+    views = all_views(shots, known(shots), DRAWING)
+    assert views.apart() == pytest.approx(3, rel=1e-5)
+    assert GuideViews.as_given(shots).apart() == pytest.approx(3, rel=1e-5)
+
+
+def test_what_is_left_says_that_there_were_more(guides: np.ndarray) -> None:
+    shots = one_sided(12, guides)
+    views = all_views(shots, known(shots), DRAWING)
+    assert not views.fewer
+    left = likely_views(views, 0.3)
+    assert left.fewer
+    assert left.where(np.ones(12, bool)).fewer
+    assert not views.where(~views.behind).fewer

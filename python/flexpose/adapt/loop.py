@@ -57,6 +57,7 @@ _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
 _LEAST_WITHIN = 0.4  # share of what is first drawn that is within the limits by itself
 _WIDTHS = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of the widest limits, tried one after the other until then
+_LEAST_EVER = 0.05  # of the same, within the widest: fewer, and there is no meeting them
 _LEAST_INSIDE = 0.5  # share of what is drawn that can be brought within the limits: on real targets 0.99
 
 
@@ -215,10 +216,12 @@ class _Plausible:
                 self.limits = self._widened(part)
                 if 1 - self.limits.violated(drawn).mean() >= _LEAST_WITHIN:
                     break
+            first = not self.shares
             self.shares.append(round(float(1 - self.limits.violated(drawn).mean()), 3))
-            poses, inside = self.limits.clamped(drawn)
-            if inside.mean() >= _LEAST_INSIDE:
-                return self._drawing.reframed(poses[inside])
+            if not first or self.shares[0] >= _LEAST_EVER:
+                poses, inside = self.limits.clamped(drawn)
+                if inside.mean() >= _LEAST_INSIDE:
+                    return self._drawing.reframed(poses[inside])
             self.limits = None
         return self._drawing.reframed(drawn)
 
@@ -261,9 +264,9 @@ def _prepare(
             "--set views=all does it all the same"
         )
     guides = views.poses[~views.behind]
-    share, part = 0.0, 0.0
+    strength, share, part = 0.0, 0.0, 0.0
     if config.variation > 0 and config.mixed > 0:
-        varied, share, part = varied_poses(views, prior, drawing, config)
+        varied, strength, share, part = varied_poses(views, prior, drawing, config)
         poses = np.concatenate([guides, varied])
     else:
         poses = joined_poses(guides, mixed_poses(guides, drawing, config, progress))
@@ -286,8 +289,9 @@ def _prepare(
         progress.advance(config.rounds + 3)
     if framed_within.shares and framed_within.limits is None:
         progress.message(
-            f"less than {_LEAST_INSIDE:.0%} of what is drawn can be brought into the guide poses' ranges of bones and "
-            "joint angles: they are left out; more guide poses would widen them"
+            f"less than {_LEAST_EVER:.0%} of what is drawn is within the guide poses' ranges of bones and joint "
+            f"angles, or less than {_LEAST_INSIDE:.0%} can be brought there: they are left out; more guide poses "
+            "would widen them"
         )
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not min(distances) < before:
@@ -303,6 +307,7 @@ def _prepare(
         "plausible": framed_within.shares,
         "widened": None if framed_within.limits is None else round(framed_within.widened, 3),
         "views": views.kinds,
+        "variation": round(strength, 3),
         "source_share": round(share, 3),
         "source_part": round(part, 3),
         "beyond_source_px": round(float(beyond) * drawing.size_px / 2, 3),

@@ -38,6 +38,9 @@ __all__ = [
 _POOL_STREAM = 20
 _SHRUNKEN_WARNING = 0.25
 _NEIGHBORS = 40
+# What variation moves a guide pose by, in the middle, of the distance between guide poses: more is too much. Squared,
+# because targets at twice of it want less than half; a fifth at least, or nothing but guide poses was drawn.
+_FARTHEST, _LEAST_VARIED = 0.75, 0.2
 
 
 def guide_poses(shots: FramedPoses, drawing: Drawing, config: AdaptConfig) -> NDArray[np.float32]:
@@ -86,11 +89,13 @@ class VariedPoses(NamedTuple):
 
     Attributes:
         poses: [mixed, K, 2].
+        strength: of the variation, 0 to `AdaptConfig.variation`.
         share: of the source's shape in the covariance of the varied poses, 0 to `AdaptConfig.shrinkage`.
         part: of the poses that are the source's own, 0 to `AdaptConfig.source_part`.
     """
 
     poses: NDArray[np.float32]
+    strength: float
     share: float
     part: float
 
@@ -98,31 +103,46 @@ class VariedPoses(NamedTuple):
 def varied_poses(
     views: GuideViews, prior: NDArray[np.floating], drawing: Drawing, config: AdaptConfig
 ) -> VariedPoses:
-    """Guide poses varied as the source's poses near them vary, and some of the source's own among them."""
+    """Guide poses varied as the source's poses near them vary, and some of the source's own among them.
+
+    By less where that would take them farther than guide poses are from each other: the target is narrower than the
+    source's own variation. None of the source's own are among them then, nor where the target lacks some views.
+    """
     weights = views.weights(config.behind)
-    varied, own = vary_poses(
-        views.poses,
-        prior,
-        config.mixed,
-        seed=config.seed,
-        skeleton=drawing.skeleton,
-        weights=weights,
-        strength=config.variation,
-        neighbors=_NEIGHBORS,
-        return_shots=True,
-    )
-    poses = drawing.reframed(varied).astype(np.float32)
+
+    def varied(strength: float) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        poses, own = vary_poses(
+            views.poses,
+            prior,
+            config.mixed,
+            seed=config.seed,
+            skeleton=drawing.skeleton,
+            weights=weights,
+            strength=strength,
+            neighbors=_NEIGHBORS,
+            return_shots=True,
+        )
+        return drawing.reframed(poses).astype(np.float32), own
+
+    strength = config.variation
+    poses, own = varied(strength)
+    moved = float(np.median(np.sqrt(np.square(poses - views.poses[own]).sum(axis=(1, 2)))))
+    farthest = _FARTHEST * views.apart()
+    narrow = moved > farthest
+    if narrow:
+        strength *= max((farthest / moved) ** 2, _LEAST_VARIED)
+        poses, own = varied(strength)
     evidence = Evidence(poses, own, views.poses, views.shots, weights)
     share = part = 0.0
     if config.shrinkage > 0:
         share = source_share(evidence, prior, most=config.shrinkage, seed=config.seed)
         poses = drawing.reframed(shrunk_poses(poses, prior, share)).astype(np.float32)
-    if config.source_part > 0:
+    if config.source_part > 0 and not narrow and not views.fewer:
         shrunk = replace(evidence, poses=poses)
         part = source_part(shrunk, prior, most=config.source_part, seed=config.seed)
         count = min(round(part * len(poses)), len(prior))
         poses[len(poses) - count :] = prior[:count]
-    return VariedPoses(poses, share, part)
+    return VariedPoses(poses, strength, share, part)
 
 
 def joined_poses(guides: NDArray[np.float32], mixes: MixedPoses | None) -> NDArray[np.float32]:

@@ -35,12 +35,14 @@ class GuideViews(NamedTuple):
         shots: [V] the guide pose that each shows.
         mirrored: [V] whether it is mirrored.
         behind: [V] whether it is seen from behind.
+        fewer: there were more, and the guide poses spoke against them.
     """
 
     poses: NDArray[np.float32]
     shots: NDArray[np.intp]
     mirrored: NDArray[np.bool_]
     behind: NDArray[np.bool_]
+    fewer: bool = False
 
     @classmethod
     def as_given(cls, shots: NDArray[np.float32]) -> GuideViews:
@@ -56,7 +58,14 @@ class GuideViews(NamedTuple):
 
     def where(self, kept: NDArray[np.bool_]) -> GuideViews:
         """Those of them [V] alone."""
-        return GuideViews(self.poses[kept], self.shots[kept], self.mirrored[kept], self.behind[kept])
+        return GuideViews(
+            self.poses[kept], self.shots[kept], self.mirrored[kept], self.behind[kept], self.fewer
+        )
+
+    def apart(self) -> float:
+        """How far the guide poses are from their nearest others, in the middle: the root of the joints' squares."""
+        shots = self.where(~self.mirrored & ~self.behind).poses
+        return float(np.sqrt(np.median(_squared(shots, self)[:, : len(shots)].min(axis=1))))
 
     @property
     def kinds(self) -> list[str]:
@@ -114,12 +123,9 @@ def likely_views(views: GuideViews, share: float) -> GuideViews:
         All of them where nothing gains by much.
     """
     shots = views.poses[~views.mirrored & ~views.behind]
-    offset = (shots[:, None] - views.poses[None]).astype(np.float64)
-    squared = np.square(offset).sum(axis=(2, 3))
-    squared[np.arange(len(shots))[:, None] == views.shots[None]] = np.inf
+    squared = _squared(shots, views)
     nearest = squared.min(axis=1, keepdims=True)
-    scale = _KERNEL * np.median(squared[:, : len(shots)].min(axis=1))
-    near = np.exp((nearest - squared) / (2 * max(float(scale), _LEAST)))
+    near = np.exp((nearest - squared) / (2 * max(_KERNEL * views.apart() ** 2, _LEAST)))
     kinds = 2 * views.behind + views.mirrored
     means = [near[:, kinds == kind].mean(axis=1) for kind in np.unique(kinds)]
     least = _OUTLIER * np.max(means, axis=0)
@@ -133,4 +139,12 @@ def likely_views(views: GuideViews, share: float) -> GuideViews:
     fewer = [~views.mirrored & ~views.behind, ~views.behind, ~views.mirrored]
     best = max(fewer, key=likely)
     gain = likely(best) - likely(everything)
-    return views.where(best) if gain > _GAIN * len(shots) ** _POWER else views
+    return views.where(best)._replace(fewer=True) if gain > _GAIN * len(shots) ** _POWER else views
+
+
+def _squared(shots: NDArray[np.float32], views: GuideViews) -> NDArray[np.float64]:
+    """[S, V] squared distances of guide poses, as given, from views of the others; infinite from their own."""
+    offset = (shots[:, None] - views.poses[None]).astype(np.float64)
+    squared = np.square(offset).sum(axis=(2, 3))
+    squared[np.arange(len(shots))[:, None] == views.shots[None]] = np.inf
+    return np.asarray(squared, np.float64)
