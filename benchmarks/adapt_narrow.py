@@ -57,8 +57,8 @@ def publish(found: dict[str, Any]) -> None:
         "# Adaptation to single actions",
         "",
         f"Source `{DEFAULT}`, 12 guide poses of one label; `python benchmarks/adapt_narrow.py WORK --draws {draws} "
-        f"--samples {found['cells'][0]['samples']}`, means over draws. FD of the adapted generator, of the source as it "
-        "is, and of the best way of not learning, whichever that is; the share of the last; precision and recall.",
+        f"--samples {found['cells'][0]['samples']}`, means over draws. FD of the adapted generator, of the source as "
+        "it is, and of the best way of not learning, whichever that is; the share of the last; precision and recall.",
         "",
         "| target | adapted | source | best unlearned | which | x | P | R |",
         "|---|---|---|---|---|---|---|---|",
