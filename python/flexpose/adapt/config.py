@@ -31,9 +31,9 @@ class AdaptConfig:
         4  # of the least squares: drawn poses are compared with those asked for, and it is solved again
     )
     mixed: int = 3000  # |T*|, training poses beside the guide poses
-    variation: float = (
-        0.7  # of the source's own turns of bones, added to the guide poses; 0 is the paper's Pose-mixup
-    )
+    # Of the source's own turns of bones, added to the guide poses, and less where guide poses are nearer to each
+    # other than that; 0 is the paper's Pose-mixup.
+    variation: float = 0.7
     # Samples' bone ratios and joint angles are brought into the guide poses' own ranges, in the rounds and by `sample`;
     # the ranges are widened by this share of them, or less where two of five are within by themselves all the same.
     # 0 leaves samples as they are drawn, and so does gradient descent from the identity.

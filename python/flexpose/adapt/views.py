@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..metrics import nearest_shot_distances
 
@@ -144,7 +145,6 @@ def likely_views(views: GuideViews, share: float) -> GuideViews:
 
 def _squared(shots: NDArray[np.float32], views: GuideViews) -> NDArray[np.float64]:
     """[S, V] squared distances of guide poses, as given, from views of the others; infinite from their own."""
-    offset = (shots[:, None] - views.poses[None]).astype(np.float64)
-    squared = np.square(offset).sum(axis=(2, 3))
+    squared = cdist(shots.reshape(len(shots), -1), views.poses.reshape(len(views.poses), -1), "sqeuclidean")
     squared[np.arange(len(shots))[:, None] == views.shots[None]] = np.inf
     return np.asarray(squared, np.float64)
