@@ -258,10 +258,11 @@ def _prepare(
         progress.message(warning)
     prior = with_mirrored(drawing.reframed(solver.sample_source(_PRIOR)), drawing)
     views = guide_views(framed, prior, drawing, config)
-    if config.flips and not views.mirrored.any():
+    if views.fewer:
+        missing = " or ".join(kind for kind in ("mirrored", "from behind") if kind not in views.kinds)
         progress.message(
-            "the guide poses show one side, and none of them looks like another in a mirror: they are not mirrored; "
-            "--set views=all does it all the same"
+            f"the guide poses do not look like each other {missing}: they are taken {' and '.join(views.kinds)}; "
+            "--set views=all takes them in all views"
         )
     guides = views.poses[~views.behind]
     strength, share, part = 0.0, 0.0, 0.0
