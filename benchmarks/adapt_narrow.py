@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from adapt_quality import READING, RESULTS, SOURCE_POSES, cell
+from adapt_quality import READING, RESULTS, SOURCE_POSES, all_cells
 from flexpose.poses import read_dataset
 from flexpose.runs import versions
 from flexpose.zoo import DEFAULT
@@ -84,23 +84,13 @@ def main() -> None:
     given = parser.parse_args()
     given.source, given.source_poses = DEFAULT, SOURCE_POSES
     data = Path(os.environ["FLEXPOSE_DATA"])
-    given.work.mkdir(parents=True, exist_ok=True)
-    kept = given.work / "cells.jsonl"
-    cells = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    done = {(made["target"], made["draw"]) for made in cells}
     names = [
         f"{name}/{label}"
         for name in given.sets
         for label in sorted(set(read_dataset(name, data).labels or ()))
     ]
-    for draw in range(given.draws):
-        for name in names:
-            if (name, draw) in done:
-                continue
-            cells.append(cell(given, data, name, draw, "default"))
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(cells[-1]) + "\n")
-            print(name, draw, round(cells[-1]["rows"]["generated"]["fd"], 3), flush=True)
+    steps = [(name, draw, "default") for draw in range(given.draws) for name in names]
+    cells = all_cells(given, data, steps)
     found = {"cells": cells, "versions": versions(), "machine": machine()}
     OUT.with_suffix(".json").write_text(json.dumps(found, default=str) + "\n", encoding="utf-8")
     publish(found)

@@ -107,6 +107,25 @@ def cell(given: argparse.Namespace, data: Path, name: str, draw: int, variant: s
     }
 
 
+def all_cells(
+    given: argparse.Namespace, data: Path, steps: list[tuple[str, int, str]]
+) -> list[dict[str, Any]]:
+    """Those that are kept in the work folder, and the (target, draw, variant) that are missing."""
+    given.work.mkdir(parents=True, exist_ok=True)
+    kept = given.work / "cells.jsonl"
+    cells = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(made["target"], made["draw"], made["variant"]) for made in cells}
+    for step in steps:
+        if step in done:
+            continue
+        cells.append(cell(given, data, *step))
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(cells[-1]) + "\n")
+        values = cells[-1]["rows"]["generated"]
+        print(*step, {key: round(values[key], 4) for key in COLUMNS[:4]}, flush=True)
+    return cells
+
+
 def by_draw(cells: list[dict[str, Any]], variant: str) -> dict[int, dict[str, float]]:
     """Figures of what a variant draws, by draw of guide poses."""
     return {made["draw"]: made["rows"]["generated"] for made in cells if made["variant"] == variant}
@@ -262,20 +281,13 @@ def main() -> None:
     if given.work is None:
         parser.error("name a folder for the runs, or --table-only")
     data = Path(os.environ["FLEXPOSE_DATA"])
-    given.work.mkdir(parents=True, exist_ok=True)
-    kept = given.work / "cells.jsonl"
-    cells = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    done = {(found["target"], found["draw"], found["variant"]) for found in cells}
-    for draw in range(given.draws):
-        for name in given.targets:
-            for variant in given.variants:
-                if (name, draw, variant) in done:
-                    continue
-                cells.append(cell(given, data, name, draw, variant))
-                with kept.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(cells[-1]) + "\n")
-                values = cells[-1]["rows"]["generated"]
-                print(name, draw, variant, {key: round(values[key], 4) for key in COLUMNS[:4]}, flush=True)
+    steps = [
+        (name, draw, variant)
+        for draw in range(given.draws)
+        for name in given.targets
+        for variant in given.variants
+    ]
+    cells = all_cells(given, data, steps)
     source = Path(given.source).name  # and no folder of this machine
     found = {
         "cells": cells,

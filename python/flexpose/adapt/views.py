@@ -66,7 +66,7 @@ class GuideViews(NamedTuple):
     def apart(self) -> float:
         """How far the guide poses are from their nearest others, in the middle: the root of the joints' squares."""
         shots = self.where(~self.mirrored & ~self.behind).poses
-        return float(np.sqrt(np.median(_squared(shots, self)[:, : len(shots)].min(axis=1))))
+        return float(np.sqrt(np.median(_squared(shots, GuideViews.as_given(shots)).min(axis=1))))
 
     @property
     def kinds(self) -> list[str]:
@@ -126,7 +126,8 @@ def likely_views(views: GuideViews, share: float) -> GuideViews:
     shots = views.poses[~views.mirrored & ~views.behind]
     squared = _squared(shots, views)
     nearest = squared.min(axis=1, keepdims=True)
-    near = np.exp((nearest - squared) / (2 * max(_KERNEL * views.apart() ** 2, _LEAST)))
+    scale = _KERNEL * float(np.median(squared[:, : len(shots)].min(axis=1)))
+    near = np.exp((nearest - squared) / (2 * max(scale, _LEAST)))
     kinds = 2 * views.behind + views.mirrored
     means = [near[:, kinds == kind].mean(axis=1) for kind in np.unique(kinds)]
     least = _OUTLIER * np.max(means, axis=0)

@@ -103,9 +103,8 @@ def _views(
     shots, drawing = material.framed.normalized, material.drawing
     if config.views == "given":
         return shots
-    both = with_mirrored(shots, drawing)
     if config.views == "mirrored":
-        return both
+        return with_mirrored(shots, drawing)
     prior = drawing.reframed(_source_poses(material, _PRIOR, config.seed)) if source is None else source
     views = all_views(shots, with_mirrored(prior, drawing), drawing)
     return (likely_views(views, _BEHIND) if config.views == "likely" else views).poses
