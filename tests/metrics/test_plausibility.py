@@ -154,6 +154,24 @@ def test_bodies_with_loops_are_brought_in_by_little() -> None:
     np.testing.assert_allclose(elsewhere[inside], (poses @ turn * 3.0 + 100.0)[inside], atol=1e-6)
 
 
+def test_a_short_bone_turns_where_long_ones_meet_it() -> None:
+    # A trunk, hips seen from the side and a leg: what is drawn now and then has the hips the other way round.
+    skeleton = Skeleton("side", ("neck", "left", "right", "foot"), ((0, 1), (1, 2), (2, 3)))
+
+    def seen(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+        right = np.stack([across, down], axis=1)
+        left, leg = np.zeros_like(right), np.array([0.0, 1.0])
+        return np.stack([left - leg, left, right, right + leg], axis=1)
+
+    tilts = np.linspace(-0.01, 0.01, 20)
+    limits = KinematicLimits.from_reference(seen(np.full(20, 0.05), tilts), skeleton, tail=0.0, widen=0.25)
+    other = seen(np.full(20, -0.05), tilts + 0.0005)
+    assert limits.violated(other).all()
+    poses, inside = limits.clamped(other)
+    assert inside.all()
+    assert np.linalg.norm(poses - other, axis=-1).max() < 0.15
+
+
 def test_parts_that_no_bone_joins_stay_where_they_are() -> None:
     skeleton = Skeleton("pair", ("a", "b", "c", "d"), ((0, 1), (2, 3)))
     alike = np.array([[[0.0, 0], [1, 0], [9, 0], [10, 0]]])

@@ -35,9 +35,9 @@ class AdaptConfig:
     # other than that; 0 is the paper's Pose-mixup.
     variation: float = 0.7
     # Samples' bone ratios and joint angles are brought into the guide poses' own ranges, in the rounds and by `sample`;
-    # the ranges are widened by this share of them, or less where two of five are within by themselves all the same.
-    # 0 leaves samples as they are drawn, and so does gradient descent from the identity.
-    plausible: float = 0.25
+    # the ranges are widened by this share of them. 0 leaves samples as they are drawn, and so does gradient descent
+    # from the identity.
+    plausible: float = 0.1
     mixup_space: Literal["coordinates", "angles"] = "coordinates"
     mixup_beta: float = 1.0  # lambda ~ Beta(a, a); 1 is uniform
     pairing: Pairing = "match"

@@ -55,9 +55,6 @@ _GRID = 36
 _LOGGED = 20
 _MEASURED = 256
 _PRIOR = 10_000  # poses of the source, by which guide poses are varied
-_LEAST_WITHIN = 0.4  # share of what is first drawn that is within the limits by itself
-_WIDTHS = (0.4, 0.5, 0.6, 0.7, 0.85, 1.0)  # of the widest limits, tried one after the other until then
-_LEAST_EVER = 0.05  # of the same, within the widest: fewer, and there is no meeting them
 _LEAST_INSIDE = 0.5  # share of what is drawn that can be brought within the limits: on real targets 0.99
 
 
@@ -192,44 +189,28 @@ def _variety(
 class _Plausible:
     """Brings poses into the guide poses' own ranges of bones and joint angles, and into frames of their own.
 
-    The ranges are widened by a share of them, and by less where enough of the first poses are within all the same: few
-    guide poses of a narrow target show little of how its bodies vary, and the ends of their ranges would be all of it.
-
     Attributes:
-        limits: the ranges; None if the settings or the skeleton have none, or if too few poses could be brought in.
-        widened: by how much.
+        limits: the ranges, widened by a share of them; None if the settings or the skeleton have none, or if too few
+            poses could be brought in.
         shares: of the poses in each call, how many were within by themselves.
     """
 
     def __init__(self, views: NDArray[np.float32], drawing: Drawing, widen: float) -> None:
-        self._views, self._drawing, self._most = views, drawing, widen
+        self._drawing = drawing
         self.limits: KinematicLimits | None = None
-        self.widened = 0.0
         self.shares: list[float] = []
         if widen > 0 and drawing.skeleton.bones:
-            self.limits = self._widened(1.0)
+            self.limits = KinematicLimits.from_reference(views, drawing.skeleton, tail=0.0, widen=widen)
 
     def __call__(self, drawn: NDArray[np.floating]) -> NDArray[np.floating]:
         """[N, K, 2] drawn poses as `sample` gives them, but for those that cannot be brought in."""
         if self.limits is not None:
-            for part in () if self.shares else _WIDTHS:
-                self.limits = self._widened(part)
-                if 1 - self.limits.violated(drawn).mean() >= _LEAST_WITHIN:
-                    break
-            first = not self.shares
             self.shares.append(round(float(1 - self.limits.violated(drawn).mean()), 3))
-            if not first or self.shares[0] >= _LEAST_EVER:
-                poses, inside = self.limits.clamped(drawn)
-                if inside.mean() >= _LEAST_INSIDE:
-                    return self._drawing.reframed(poses[inside])
+            poses, inside = self.limits.clamped(drawn)
+            if inside.mean() >= _LEAST_INSIDE:
+                return self._drawing.reframed(poses[inside])
             self.limits = None
         return self._drawing.reframed(drawn)
-
-    def _widened(self, part: float) -> KinematicLimits:
-        self.widened = part * self._most
-        return KinematicLimits.from_reference(
-            self._views, self._drawing.skeleton, tail=0.0, widen=self.widened
-        )
 
 
 def _prepare(
@@ -290,9 +271,8 @@ def _prepare(
         progress.advance(config.rounds + 3)
     if framed_within.shares and framed_within.limits is None:
         progress.message(
-            f"less than {_LEAST_EVER:.0%} of what is drawn is within the guide poses' ranges of bones and joint "
-            f"angles, or less than {_LEAST_INSIDE:.0%} can be brought there: they are left out; more guide poses "
-            "would widen them"
+            f"less than {_LEAST_INSIDE:.0%} of what is drawn can be brought within the guide poses' ranges of bones "
+            "and joint angles: they are left out; more guide poses would widen them"
         )
     before = round(frechet_distance(source_poses, poses), 5)
     if distances and not min(distances) < before:
@@ -306,7 +286,6 @@ def _prepare(
         "fd_of_source": before,
         "fd_to_training_poses": distances,
         "plausible": framed_within.shares,
-        "widened": None if framed_within.limits is None else round(framed_within.widened, 3),
         "views": views.kinds,
         "variation": round(strength, 3),
         "source_share": round(share, 3),

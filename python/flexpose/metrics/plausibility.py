@@ -23,9 +23,9 @@ _RANGES = ("ratio_low", "ratio_high", "angle_center", "angle_reach")
 _SLACK = 1e-9  # rounding; a reference whose bones are rigid has ranges without width
 _STEPS = 60  # of bringing poses in; on narrow targets one in a hundred needs more
 _CLEAR = 0.98  # of a range's half width: how far out a bone or an angle is left that comes from beyond
-# Of what an angle is beyond, for each of its two bones: all of it together, and more once that has not been enough
-# for some steps, because the rest of the pose takes part of it back.
-_TURN, _TURN_MORE, _PATIENCE = 0.5, 0.85, 10
+# Of what an angle is beyond, for its two bones together: all of it, and more once that has not been enough for some
+# steps, because the rest of the pose takes part of it back.
+_TURN, _TURN_MORE, _PATIENCE = 1.0, 1.7, 10
 _HELD = 1e-3  # weight of a joint's own place beside a bone's end; holds what no bone joins
 
 
@@ -134,8 +134,8 @@ class KinematicLimits:
         """Poses with their bones and angles brought within the limits, and moved by little more than that takes.
 
         A bone of too large or small a ratio gets the nearest one that is allowed, and the two bones of an angle
-        beyond its arc turn back. Where such bones do not meet, in a loop or in a joint that holds several, joints go
-        where they fit best, by least squares; then it begins anew.
+        beyond its arc turn back, the shorter one by more. Where such bones do not meet, in a loop or in a joint that
+        holds several, joints go where they fit best, by least squares; then it begins anew.
 
         Args:
             keypoints: [N, K, 2], any unit.
@@ -168,8 +168,7 @@ class KinematicLimits:
     def _measured(self, vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of bone vectors [N, B, 2]: ratios [N, B], and angles from the middles of their arcs [N, A] in [-pi, pi)."""
         offset = angles_from_vectors(vectors, self.skeleton) - self.angle_center
-        turned = (offset + np.pi) % (2.0 * np.pi) - np.pi
-        return ratios_from_vectors(vectors, "keypoints"), np.asarray(turned, np.float64)
+        return ratios_from_vectors(vectors, "keypoints"), _half_turns(offset)
 
     def _beyond(self, ratios: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.bool_]:
         """[N] whether any of them is out of its range."""
@@ -189,11 +188,17 @@ class KinematicLimits:
         middle, half = (self.ratio_high + self.ratio_low) / 2.0, (self.ratio_high - self.ratio_low) / 2.0
         length = np.clip(ratios, middle - _CLEAR * half, middle + _CLEAR * half)
         reach = np.where(self.angle_reach < np.pi, _CLEAR * self.angle_reach, np.pi)
-        excess = offset - np.clip(offset, -reach, reach)
         turn = np.zeros_like(ratios)
+        # The bones' ends move least, by their squares, where each turns as much as the other is long, squared. A line
+        # of hips seen from the side is next to nothing long: turning trunk and legs instead would throw the pose over.
+        squared = np.square(length) + _SLACK
         for column, (_, first, second) in enumerate(angle_pairs(self.skeleton)):
-            turn[:, first] += share * excess[:, column]
-            turn[:, second] -= share * excess[:, column]
+            # What has been turned for other angles may have brought this one in.
+            left = _half_turns(offset[:, column] + turn[:, second] - turn[:, first])
+            excess = share * (left - np.clip(left, -reach[column], reach[column]))
+            both = squared[:, first] + squared[:, second]
+            turn[:, first] += excess * squared[:, second] / both
+            turn[:, second] -= excess * squared[:, first] / both
         x, y = vectors[..., 0], vectors[..., 1]
         cos, sin = np.cos(turn), np.sin(turn)
         turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
@@ -210,6 +215,11 @@ class KinematicLimits:
         given = np.concatenate([bones, poses], axis=1)
         joints = np.einsum("kg,ngc->nkc", inverse @ np.concatenate([incidence.T, held], axis=1), given)
         return np.asarray(joints, np.float64)
+
+
+def _half_turns(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same angles in [-pi, pi)."""
+    return np.asarray((angles + np.pi) % (2.0 * np.pi) - np.pi, np.float64)
 
 
 def implausible_rate(
