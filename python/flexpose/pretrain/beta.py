@@ -78,6 +78,14 @@ BETA_PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"size_px": 32, "width": 16, "steps": 800, "batch": 64, "checkpoint_steps": 200},
     "cpu-hour": {"size_px": 64, "width": 32, "steps": 4000},
     "body13-64": {"skeleton": "body13", "size_px": 64, "width": 32, "steps": 9000},
+    "body13-128": {
+        "skeleton": "body13",
+        "size_px": 128,
+        "line_width_px": 3.0,
+        "joint_radius_px": 3.0,
+        "width": 32,
+        "steps": 9000,
+    },
 }
 """Named settings of `flexpose train-beta --preset`, beside those of `pretrain`."""
 

@@ -178,5 +178,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lessons": ((16, 40.0), (32, 30.0), (64, 380.0)),
         "stages": (),
     },
+    # The same at twice the resolution, with lines as wide as the paper's pictures have them.
+    "body13-128": {
+        "skeleton": "body13",
+        "size_px": 128,
+        "line_width_px": 3.0,
+        "joint_radius_px": 3.0,
+        "z_dim": 64,
+        "w_dim": 384,
+        "mapping_layers": 8,
+        "channel_base": 2048,
+        "channel_max": 192,
+        "lessons": ((16, 40.0), (32, 30.0), (64, 100.0), (128, 320.0)),
+        "stages": (),
+    },
 }
 """Named settings of `flexpose pretrain --preset`."""
